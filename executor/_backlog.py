@@ -1,0 +1,86 @@
+"""Pending tasks: higher priority first, in the order of submission within one; what comes back goes to the front.
+
+Pure; guarded by the manager's lock. A task that was cancelled stays until it is reached and is skipped then, so
+that cancelling costs the same however many wait.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ._task import Task
+
+__all__ = ["Backlog"]
+
+
+class Backlog:
+    __slots__ = ("_order", "_queues")
+
+    def __init__(self) -> None:
+        self._queues: dict[float, deque[Task]] = {0: deque()}
+        self._order: list[float] = [0]
+
+    def __bool__(self) -> bool:
+        return self.head() is not None
+
+    def add(self, task: Task) -> None:
+        priority = task.options.priority
+        queue = self._queues.get(priority)
+        if queue is None:
+            queue = self._open(priority)
+        queue.append(task)
+
+    def give_back(self, tasks: Iterable[Task]) -> None:
+        """Put tasks back that were taken, before all others of their priority and in the order given."""
+        for task in reversed(list(tasks)):
+            priority = task.options.priority
+            queue = self._queues.get(priority)
+            (self._open(priority) if queue is None else queue).appendleft(task)
+
+    def _open(self, priority: float) -> deque[Task]:
+        queue = self._queues[priority] = deque()
+        self._order = sorted(self._queues, reverse=True)
+        return queue
+
+    def head(self) -> Task | None:
+        """The task that is next, None when there is none."""
+        for priority in self._order:
+            queue = self._queues[priority]
+            while queue:
+                task = queue[0]
+                if task.is_open():
+                    return task
+                queue.popleft()
+        return None
+
+    def take(self) -> Task:
+        """Remove the task that `head` gave."""
+        for priority in self._order:
+            if self._queues[priority]:
+                return self._queues[priority].popleft()
+        raise IndexError("no pending task")
+
+    def count(self, most: int) -> int:
+        """How many calls are pending, roughly (cancelled ones may count) and at most ``most``."""
+        total = 0
+        for queue in self._queues.values():
+            total += len(queue)
+            if queue and total < most:
+                total += sum(task.size() - 1 for task in islice(queue, most))
+        return min(total, most)
+
+    def __iter__(self) -> Iterator[Task]:
+        for priority in self._order:
+            yield from self._queues[priority]
+
+    def drain(self) -> list[Task]:
+        """Remove and return all."""
+        tasks = [task for task in self if task.is_open()]
+        for queue in self._queues.values():
+            queue.clear()
+        return tasks

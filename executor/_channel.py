@@ -1,0 +1,241 @@
+"""Framed messages over one Unix stream socket.
+
+    frame:  length of body (8 bytes), number of descriptors (8 bytes), body
+
+The parent's end never blocks: what the kernel does not take waits in the outbox, so that one stopped worker
+holds up nobody. The worker's end blocks in both directions.
+
+The parent's end may be used by the main thread, where KeyboardInterrupt can strike between any two bytecodes.
+Bytes that were read or written must not be lost to it, or the stream would be garbage from there on. So each
+system call stores its result within one C call (``deque.extend(map(...))``), and the state that depends on the
+result is replaced by plain assignments without a call between them, where CPython does not look for signals.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+from collections import deque
+from struct import Struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Frame = tuple[bytes | memoryview, list[int]]
+
+__all__ = ["Channel", "FRAME_HEADER", "MAX_DESCRIPTORS", "WorkerChannel"]
+
+FRAME_HEADER = Struct("=QQ")
+MAX_DESCRIPTORS = 200  # the kernel takes at most 253 with one message
+_CHUNK = 64 * 1024
+_ANCILLARY = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
+_RECEIVE_FLAGS = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+
+
+def _rights(fds: Sequence[int]) -> list[tuple[int, int, array.array[int]]]:
+    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
+
+
+def _close_all(fds: Sequence[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+class _Parser:
+    """Cuts what arrived into frames."""
+
+    __slots__ = ("_data", "_fds", "complete")
+
+    def __init__(self) -> None:
+        self._data: list[bytes] = []  # chunks of a frame that is not complete yet
+        self._fds: list[int] = []
+        self.complete: deque[Frame] = deque()  # whoever handles a frame takes it off afterwards
+
+    def add(self, data: bytes, ancillary: Sequence[tuple[int, int, bytes]]) -> None:
+        for _, kind, raw in ancillary:
+            if kind == socket.SCM_RIGHTS:
+                fds = array.array("i")
+                fds.frombytes(raw[: len(raw) - len(raw) % fds.itemsize])
+                self._fds.extend(fds)
+        self._data.append(data)
+
+    def parse(self) -> None:
+        """Move what is complete to ``complete``."""
+        if not self._data:
+            return
+        size = sum(map(len, self._data))
+        if size < 16 or size < 16 + FRAME_HEADER.unpack_from(self._head())[0]:
+            return  # a large frame is joined once, when its last byte is here
+        data = memoryview(b"".join(self._data) if len(self._data) > 1 else self._data[0])
+        complete = self.complete.copy()
+        fds = self._fds
+        at = 0
+        while size - at >= 16:
+            length, count = FRAME_HEADER.unpack_from(data, at)
+            if size - at - 16 < length:
+                break
+            complete.append((data[at + 16 : at + 16 + length], fds[:count]))
+            fds = fds[count:]
+            at += 16 + length
+        rest = [bytes(data[at:])] if at < size else []
+        self.complete, self._data, self._fds = complete, rest, fds  # in one step: see the top of this file
+
+    def _head(self) -> bytes:
+        if len(self._data[0]) < 16:
+            self._data = [b"".join(self._data)]
+        return self._data[0]
+
+    def close(self) -> None:
+        for _, fds in self.complete:
+            _close_all(fds)
+        _close_all(self._fds)
+        self.complete.clear()
+        self._fds, self._data = [], []
+
+
+class Channel:
+    """The parent's end: non-blocking. One thread at a time (the manager sees to that)."""
+
+    __slots__ = ("_arrived", "_outbox", "_parser", "_sent", "_sock", "eof")
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._parser = _Parser()
+        self._arrived: deque[tuple[bytes, list[tuple[int, int, bytes]], int, object]] = deque()
+        self._outbox: deque[tuple[memoryview, list[int]]] = deque()
+        self._sent: deque[int] = deque()
+        self.eof = False
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    @property
+    def frames(self) -> deque[Frame]:
+        """What has come and was not handled yet, in its order."""
+        return self._parser.complete
+
+    def receive(self) -> None:
+        """Read what is there into `frames`. Sets ``eof`` once the other end is closed."""
+        arrived = self._arrived
+        recvmsg = self._sock.recvmsg
+        while True:
+            try:
+                arrived.extend(map(recvmsg, (_CHUNK,), (_ANCILLARY,), (_RECEIVE_FLAGS,)))
+            except BlockingIOError:
+                break
+            except OSError:  # reset: as good as closed
+                self.eof = True
+                break
+            size = len(arrived[-1][0])
+            if not size:
+                self.eof = True
+                break
+            if size < _CHUNK:
+                break
+        while arrived:
+            data, ancillary, _, _ = arrived[0]
+            if data:
+                self._parser.add(data, ancillary)
+            arrived.popleft()
+        self._parser.parse()
+
+    def post(self, body: bytes, fds: Sequence[int] = ()) -> None:
+        """Queue one frame; the channel closes ``fds`` once they are sent. Call `flush` after it."""
+        frame = FRAME_HEADER.pack(len(body), len(fds)) + body
+        self._outbox.append((memoryview(frame), list(fds)))
+
+    def flush(self) -> bool:
+        """Write what the kernel takes; True when nothing is left."""
+        while self._outbox:
+            self._drop_sent()
+            if not self._outbox:
+                break
+            data, fds = self._outbox[0]
+            try:
+                if fds:
+                    self._sent.extend(map(self._sock.sendmsg, ([data],), (_rights(fds),)))
+                else:
+                    self._sent.extend(map(self._sock.send, (data,)))
+            except BlockingIOError:
+                return False
+            except OSError:  # the worker has gone; its end is seen where we read
+                return False
+        self._drop_sent()
+        return not self._outbox
+
+    def _drop_sent(self) -> None:
+        while self._sent:
+            data, fds = self._outbox[0]
+            rest = data[self._sent[0] :]
+            outbox = deque(self._outbox)
+            if rest:
+                outbox[0] = (rest, [])
+            else:
+                outbox.popleft()
+            nothing: deque[int] = deque()
+            self._outbox, self._sent = outbox, nothing  # in one step: see the top of this file
+            _close_all(fds)
+
+    def hang_up(self) -> None:
+        """The other end finds the channel closed."""
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+    def forget(self) -> None:
+        """In a forked child: the descriptor was closed and its number may be another's."""
+        self._sock.detach()
+
+    def close(self) -> None:
+        self._parser.close()
+        for _, fds in self._outbox:
+            _close_all(fds)
+        self._outbox.clear()
+        self._sock.close()
+
+
+class WorkerChannel:
+    """The worker's end: blocking."""
+
+    __slots__ = ("_parser", "_sock")
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(True)
+        self._sock = sock
+        self._parser = _Parser()
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def receive(self) -> Frame | None:
+        """The next frame; None when the parent has closed its end."""
+        while True:
+            if self._parser.complete:
+                return self._parser.complete.popleft()
+            try:
+                data, ancillary, _, _ = self._sock.recvmsg(_CHUNK, _ANCILLARY, _RECEIVE_FLAGS)
+            except ConnectionError:
+                return None
+            if not data:
+                return None
+            self._parser.add(data, ancillary)
+            self._parser.parse()
+
+    def send_bytes(self, frame: bytes | memoryview) -> None:
+        """A whole frame, its header included."""
+        self._sock.sendall(frame)
+
+    def send(self, body: Sequence[bytes | memoryview], fds: Sequence[int] = ()) -> None:
+        """One frame made of parts; ``fds`` stay the caller's."""
+        header = FRAME_HEADER.pack(sum(map(len, body)), len(fds))
+        if fds:
+            sent = self._sock.sendmsg([header], _rights(fds))
+            header = header[sent:]
+        if header:
+            self._sock.sendall(header)
+        for part in body:
+            self._sock.sendall(part)

@@ -1,0 +1,104 @@
+"""How an exception travels: itself where it can be pickled and rebuilt, always its type's name, text and traceback.
+
+What stands for it is a tuple of plain values, so that it can always be read:
+
+    (pickle of the exception or None, pickle of (class, args, attributes) or None, type name, text, traceback text)
+"""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from concurrent.futures import process as _standard
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["RemoteTraceback", "dump_exception", "load_exception", "remote_cause"]
+
+
+if TYPE_CHECKING or not hasattr(_standard, "_RemoteTraceback"):
+
+    class RemoteTraceback(Exception):
+        """The traceback of the worker, as text: the ``__cause__`` of an exception that a task raised."""
+
+        def __init__(self, tb: str) -> None:
+            self.tb = tb
+
+        def __str__(self) -> str:
+            return self.tb
+else:
+    RemoteTraceback = _standard._RemoteTraceback  # programs and tests look for the standard class
+
+
+def remote_cause(text: str) -> RemoteTraceback:
+    """The cause that shows a worker's traceback, in the standard pool's form."""
+    return RemoteTraceback(f'\n"""\n{text}"""')
+
+
+def dump_exception(error: BaseException) -> bytes:
+    """In the worker. Never raises on account of the exception."""
+    from ._pickling import encode
+
+    text = _safely(lambda: "".join(traceback.format_exception(type(error), error, error.__traceback__)))
+    whole = parts = None
+    reason = ""
+    try:
+        data = encode(error)
+        if isinstance(data, bytes):
+            whole = data
+        else:
+            data.close()
+            whole = pickle.dumps(error, 5)
+    except BaseException as failure:
+        reason = f"{type(failure).__name__}: {_safely(lambda: str(failure))}"
+    if type(error).__module__ != "builtins":
+        try:
+            parts = pickle.dumps((type(error), error.args, error.__dict__), 5)
+        except BaseException:
+            parts = None
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return pickle.dumps((whole, parts, name, _safely(lambda: str(error)), text, reason), 5)
+
+
+def _safely(make: Any) -> str:
+    try:
+        return str(make())
+    except BaseException as failure:
+        return f"<no text: {type(failure).__name__}>"
+
+
+def load_exception(data: bytes | memoryview) -> BaseException:
+    """In the parent: the exception, with the worker's traceback as its cause. Never raises on account of it."""
+    whole, parts, name, text, traceback_text, reason = pickle.loads(data)
+    error = _rebuild(whole, parts)
+    if not isinstance(error, BaseException):
+        from ._errors import RemoteException
+
+        if isinstance(error, str):
+            reason = error
+        error = RemoteException(name, text, traceback_text, reason)
+    error.__cause__ = remote_cause(traceback_text)
+    return error
+
+
+def _rebuild(whole: bytes | None, parts: bytes | None) -> Any:
+    """The exception; or why it cannot be had, as text."""
+    reason = None
+    if whole is not None:
+        try:
+            return pickle.loads(whole)
+        except BaseException as failure:  # an __init__ may raise anything, SystemExit too
+            reason = f"{type(failure).__name__}: {_safely(lambda: str(failure))}"
+    if parts is not None:
+        try:
+            kind, args, attributes = pickle.loads(parts)
+            error = kind.__new__(kind, *args)
+            error.args = args
+            error.__dict__.update(attributes)
+            return error
+        except BaseException as failure:
+            reason = reason or f"{type(failure).__name__}: {_safely(lambda: str(failure))}"
+    return reason

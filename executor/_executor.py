@@ -1,0 +1,410 @@
+"""ProcessPoolExecutor: the contract of `concurrent.futures`, and what this package adds to it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from concurrent.futures import process as _standard
+
+from . import _session
+from ._manager import WorkerManager
+from ._options import Options
+from ._start import refuse_while_importing_main
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from multiprocessing.context import BaseContext
+    from types import TracebackType
+    from typing import Any, Self
+
+    from ._future import Future
+    from ._policy import Backoff, RestartIntensity
+    from ._session import Session
+    from ._stats import Stats
+
+__all__ = ["ProcessPoolExecutor", "Submitter"]
+
+_AFTER_SHUTDOWN = "cannot schedule new futures after shutdown"
+
+
+class Submitter:
+    """`submit` and `map` with certain options; what `ProcessPoolExecutor.options` gives."""
+
+    def __init__(self, executor: ProcessPoolExecutor, options: Options) -> None:
+        self._executor = executor
+        self._options = options
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+        """As the executor's, with these options."""
+        return self._executor._submit(self._options, fn, args, kwargs)
+
+    def map(self, fn: Callable[..., Any], *iterables: Iterable[Any], **how: Any) -> Iterator[Any]:
+        """As the executor's, with these options."""
+        return self._executor._map(self._options, fn, iterables, **how)
+
+    def map_unordered(
+        self, fn: Callable[..., Any], *iterables: Iterable[Any], buffersize: int | None = None
+    ) -> Iterator[Any]:
+        """As the executor's, with these options."""
+        return self._executor._map_unordered(self._options, fn, iterables, buffersize)
+
+    def amap(self, fn: Callable[..., Any], *iterables: Any, buffersize: int | None = None) -> AsyncIterator[Any]:
+        """As the executor's, with these options."""
+        from ._asyncio import amap
+
+        return amap(self, fn, iterables, buffersize, self._executor._max_workers)
+
+    def options(self, **changes: Any) -> Submitter:
+        """These options with some of them changed."""
+        return Submitter(self._executor, self._options.changed(changes))
+
+
+class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
+    """A pool of worker processes that one dead worker does not break.
+
+    The first four arguments, and all standard methods, mean what they mean in `concurrent.futures`. Sizes are in
+    bytes (an int, or text such as "512MB"), times in seconds; None is no limit. All methods may be called from
+    any thread unless they say otherwise.
+
+    ``max_workers``: default, the processors that this process may use (cgroup limits count).
+    ``mp_context``: a multiprocessing context, or "fork", "spawn", "forkserver" (the default) or "loky".
+    ``max_tasks_per_child``, ``max_memory_per_child``, ``max_age_per_child``: quotas of a worker; one that is over
+    them is replaced, between tasks where it can wait.
+    ``task_timeout``, ``soft_timeout``: how long a task may run; the second raises SoftTimeout inside it.
+    ``task_retries``: runs again after its worker was lost; ``retry_on_timeout``: after a timeout too.
+    ``idle_timeout``: how long an idle worker above ``min_workers`` is kept.
+    ``cancel_running``: Future.cancel() also stops a task that runs.
+    ``finalizer``: called in a worker before it retires.
+    ``manager``: a WorkerManager whose workers this executor borrows; the arguments about workers are the manager's.
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        mp_context: BaseContext | str | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        *,
+        max_tasks_per_child: int | None = None,
+        max_memory_per_child: int | str | None = None,
+        max_age_per_child: float | None = None,
+        task_timeout: float | None = None,
+        soft_timeout: float | None = None,
+        task_retries: int = 0,
+        retry_on_timeout: bool = False,
+        idle_timeout: float | None = None,
+        min_workers: int = 0,
+        cancel_running: bool = False,
+        finalizer: Callable[[], object] | None = None,
+        restart_intensity: RestartIntensity | None = None,
+        backoff: Backoff | None = None,
+        manager: WorkerManager | None = None,
+    ) -> None:
+        # Not super().__init__(): nothing of the standard engine is wanted, only its face.
+        options = Options(
+            timeout=task_timeout,
+            soft_timeout=soft_timeout,
+            retries=task_retries,
+            retry_on_timeout=retry_on_timeout,
+            cancel_running=cancel_running,
+        )
+        workers: dict[str, Any] = {
+            "max_workers": max_workers,
+            "mp_context": mp_context,
+            "initializer": initializer,
+            "initargs": initargs,
+            "max_tasks_per_child": max_tasks_per_child,
+            "max_memory_per_child": max_memory_per_child,
+            "max_age_per_child": max_age_per_child,
+            "idle_timeout": idle_timeout,
+            "min_workers": min_workers,
+            "finalizer": finalizer,
+            "restart_intensity": restart_intensity,
+            "backoff": backoff,
+        }
+        self._owns_manager = manager is None
+        if manager is None:
+            manager = WorkerManager(**workers)
+        else:
+            given = [name for name, value in workers.items() if value not in (None, (), 0)]
+            if given:
+                raise ValueError(f"{given[0]} is the manager's: it cannot be given with manager=")
+        self._manager = manager
+        self._session: Session = manager._open_session(options)
+        # Libraries read these of the standard class.
+        self._max_workers: int = manager._settings.max_workers
+        self._mp_context: BaseContext = manager._settings.context  # type: ignore[assignment]
+        self._initializer = initializer
+        self._initargs = initargs
+        _register_exit_hook()
+        _live.add(self)
+        self._collected = weakref.finalize(self, _end_quietly, self._session, self._owns_manager)
+        self._collected.atexit = False
+
+    # --- submitting -----------------------------------------------------------------------------------------
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:  # type: ignore[override]
+        """Run ``fn(*args, **kwargs)`` in a worker; a future for it. Futures of this executor among the arguments
+        are waited for, and the call gets their results.
+
+        Raises RuntimeError after shutdown.
+        """
+        return self._submit(self._session.options, fn, args, kwargs)
+
+    def _submit(self, options: Options, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
+        session = self._session
+        if not session.engine._started:
+            refuse_while_importing_main()
+        return session.submit(fn, args, kwargs, options)
+
+    def map(  # type: ignore[override]
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        return_exceptions: bool = False,
+    ) -> Iterator[Any]:
+        """The results of ``fn`` over the items, in order.
+
+        ``chunksize``: items that go to a worker together; 1 lets the executor decide by how long they take.
+        ``buffersize``: at most that many items are read ahead of the results fetched, exactly; None: some thousands.
+        ``timeout``: seconds from this call after which fetching raises TimeoutError.
+        ``return_exceptions``: an exception takes the place of its result instead of being raised.
+        Each item is a task of its own for errors, crashes, time limits and order.
+        """
+        return self._map(
+            self._session.options,
+            fn,
+            iterables,
+            timeout=timeout,
+            chunksize=chunksize,
+            buffersize=buffersize,
+            return_exceptions=return_exceptions,
+        )
+
+    def _map(
+        self,
+        options: Options,
+        fn: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        *,
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        return_exceptions: bool = False,
+    ) -> Iterator[Any]:
+        if buffersize is not None and not isinstance(buffersize, int):
+            raise TypeError("buffersize must be an integer or None")
+        if buffersize is not None and buffersize < 1:
+            raise ValueError("buffersize must be None or > 0")
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        from ._map import Map, deadline_of
+
+        if not self._session.engine._started:
+            refuse_while_importing_main()
+        deadline = deadline_of(timeout)
+        with self._session.lock:
+            self._session.check_open()
+        work = Map(self._session, options, fn, iterables, chunksize, buffersize)
+        self._session.maps.add(work)
+        work.refill()
+        return work.results(deadline, return_exceptions)
+
+    def map_unordered(
+        self, fn: Callable[..., Any], *iterables: Iterable[Any], buffersize: int | None = None
+    ) -> Iterator[Any]:
+        """The results of ``fn`` over the items, as they come."""
+        return self._map_unordered(self._session.options, fn, iterables, buffersize)
+
+    def _map_unordered(
+        self, options: Options, fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...], buffersize: int | None
+    ) -> Iterator[Any]:
+        from ._unordered import map_unordered
+
+        return map_unordered(Submitter(self, options), fn, iterables, buffersize)
+
+    def amap(self, fn: Callable[..., Any], *iterables: Any, buffersize: int | None = None) -> AsyncIterator[Any]:
+        """``async for`` over the results in order; reads at most ``buffersize`` items ahead (default: 2 a worker)."""
+        return Submitter(self, self._session.options).amap(fn, *iterables, buffersize=buffersize)
+
+    def options(self, **changes: Any) -> Submitter:
+        """This executor's `submit` and `map` with other options: ``timeout``, ``soft_timeout`` (seconds),
+        ``retries``, ``retry_on_timeout``, ``cancel_running``, ``priority`` (higher first), ``callback``,
+        ``error_callback``, ``callback_thread``, ``name``.
+        """
+        return Submitter(self, self._session.options.changed(changes))
+
+    # --- callbacks ------------------------------------------------------------------------------------------
+
+    def run_callbacks(self, timeout: float | None = 0) -> int:
+        """Run the callbacks that are due, waiting up to ``timeout`` seconds for one; how many ran.
+
+        Only on the thread that made the executor; elsewhere it does nothing.
+        """
+        return self._session.run_callbacks(timeout)
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while callbacks wait, for selectors and GUI loops."""
+        return self._session.dispatcher.fileno()
+
+    # --- looking --------------------------------------------------------------------------------------------
+
+    def stats(self) -> Stats:
+        """A snapshot: counters, and one row for each worker."""
+        from ._stats import snapshot
+
+        return snapshot(self._session.engine, [self._session])
+
+    def worker_stacks(self, timeout: float = 1.0) -> dict[str, str]:
+        """The Python stack of each worker, now, by the worker's name; the workers are not stopped.
+
+        ``timeout``: seconds to wait for those that do not answer.
+        """
+        from ._stats import worker_stacks
+
+        return worker_stacks(self._session.engine, timeout)
+
+    # --- ending ---------------------------------------------------------------------------------------------
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take nothing more; what is submitted is finished, or cancelled with ``cancel_futures``.
+
+        ``wait``: return only when all is done, callbacks have run and the executor's own workers have gone.
+        """
+        session = self._session
+        engine = session.engine
+        if engine.forked:
+            return
+        if wait and not cancel_futures and session.closed is None:
+            for work in list(session.maps):
+                work.read_on()
+        with session.lock:
+            session.close(_AFTER_SHUTDOWN)
+        if cancel_futures:
+            _cancel_all(session)
+        if not wait:
+            _end_when_idle(session, self._owns_manager)
+            return
+        session.wait_until_done()
+        _finish(session, self._owns_manager)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self._abort()
+        else:
+            self.shutdown(wait=True)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
+        from ._asyncio import shutdown
+
+        await shutdown(self)
+
+    def _abort(self) -> None:
+        """Ctrl-C: cancel what is queued, kill what runs, be gone."""
+        session = self._session
+        with session.lock:
+            session.close(_AFTER_SHUTDOWN)
+        _cancel_all(session)
+        self._manager._kill_session(session, everything=self._owns_manager)
+        session.wait_until_done()
+        _finish(session, self._owns_manager)
+
+    def terminate_workers(self) -> None:
+        """Send SIGTERM to the workers; cancel what is pending. The executor cannot be used after that (3.14's)."""
+        self._force_shutdown(kill=False)
+
+    def kill_workers(self) -> None:
+        """As `terminate_workers`, with SIGKILL."""
+        self._force_shutdown(kill=True)
+
+    def _force_shutdown(self, kill: bool = True, *, operation: str | None = None) -> None:  # type: ignore[override]
+        self.shutdown(wait=False, cancel_futures=True)
+        self._manager._end_session(self._session, kill=kill)
+
+
+def _cancel_all(session: Session) -> None:
+    for work in list(session.maps):
+        work.close()
+    session.engine.cancel_pending(session)
+
+
+def _finish(session: Session, owns_manager: bool) -> None:
+    session.leave()
+    if owns_manager:
+        session.engine.stop()
+        session.engine.join()
+
+
+def _end_when_idle(session: Session, owns_manager: bool) -> None:
+    """Let the loop end the session when its work is done. Any thread; with `call_soon`, also from the GC."""
+
+    def end() -> None:
+        with session.lock:
+            if session.outstanding:
+                session.on_idle = end
+                return
+            session.on_idle = None
+        session.leave()
+        if owns_manager:
+            session.engine.stop()
+
+    session.engine.loop.call_soon(end)
+    if not session.engine._started:
+        end()
+
+
+def _end_quietly(session: Session, owns_manager: bool) -> None:
+    """The executor was garbage-collected: its work is finished, then its workers go. May run at any point."""
+    if session.engine.forked or session.engine.loop.closed:
+        return
+
+    def close() -> None:
+        with session.lock:
+            session.close(_AFTER_SHUTDOWN)
+        _end_when_idle(session, owns_manager)
+
+    if session.engine._started:
+        session.engine.loop.call_soon(close)
+
+
+# --- the end of the program ---------------------------------------------------------------------------------
+
+_live: weakref.WeakSet[ProcessPoolExecutor] = weakref.WeakSet()
+_hook_registered = False
+
+
+def _register_exit_hook() -> None:
+    """atexit is too late: the interpreter joins threads before it."""
+    global _hook_registered
+    if not _hook_registered:
+        _hook_registered = True
+        threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
+
+
+def _at_exit() -> None:
+    from ._manager import end_all
+
+    _session._shutting_down = True
+    interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt and not hasattr(sys, "ps1")
+    for executor in list(_live):
+        if executor._session.engine.forked:
+            continue
+        if interrupted:
+            executor._abort()
+        else:
+            for work in list(executor._session.maps):
+                work.close()
+    end_all(interrupted)

@@ -1,0 +1,88 @@
+"""A fork server of our own; the protocol and the server's program are multiprocessing's.
+
+Ours has the worker's modules loaded before it forks, without touching the list that the program may have set for its
+own server. And a start does not wait for the server's answer, so that a replacement never holds up the I/O loop.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from multiprocessing import forkserver, popen_forkserver, spawn, util
+from multiprocessing.context import ForkServerProcess, reduction, set_spawning_popen
+
+from ._start import EXIT_UNGUARDED, StartFailed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["Process"]
+
+_server: Any = None
+
+
+def _get_server() -> Any:
+    global _server
+    if _server is None:
+        theirs: Any = forkserver._forkserver  # type: ignore[attr-defined]
+        if theirs.get_inherited_fds() is not None:
+            _server = theirs  # this process came from a fork server itself: it serves us too
+        else:
+            _server = forkserver.ForkServer()
+            extra = [name for name in theirs._preload_modules if name != "__main__"]
+            _server.set_forkserver_preload(["__main__", "executor._worker_main", "executor._fork_server", *extra])
+    return _server
+
+
+class Popen(popen_forkserver.Popen):
+    """As multiprocessing's, but ``pid`` is None until the server has answered on ``sentinel``."""
+
+    def _launch(self, process_obj: Any) -> None:
+        buffer = io.BytesIO()
+        set_spawning_popen(self)
+        try:
+            reduction.dump(spawn.get_preparation_data(process_obj._name), buffer)
+            reduction.dump(process_obj, buffer)
+        finally:
+            set_spawning_popen(None)
+        self.pid: int | None = None
+        self.sentinel, write_end = _get_server().connect_to_new_process(self._fds)
+        # The worker takes a closed pipe for its parent's death: keep the write end.
+        kept = os.dup(write_end)
+        self.finalizer = util.Finalize(self, util.close_fds, (kept, self.sentinel))
+        with open(write_end, "wb", closefd=True) as file:
+            file.write(buffer.getbuffer())
+
+    def read_pid(self) -> int:
+        """Take the server's answer; ``sentinel`` is to be readable."""
+        try:
+            self.pid = forkserver.read_signed(self.sentinel)  # type: ignore[attr-defined]
+        except (OSError, EOFError):
+            raise StartFailed(_why_server_ended(_get_server())) from None
+        return self.pid
+
+
+class Process(ForkServerProcess):
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:
+        return Popen(process_obj)
+
+
+def _why_server_ended(server: Any) -> str:
+    """How the fork server ended: it imports the main module, which may do anything."""
+    pid = server._forkserver_pid
+    code = None
+    if pid is not None:
+        try:
+            _, status = os.waitpid(pid, 0)
+            code = os.waitstatus_to_exitcode(status)
+        except (OSError, ValueError):
+            pass
+        os.close(server._forkserver_alive_fd)
+        server._forkserver_address = server._forkserver_alive_fd = server._forkserver_pid = None
+    if code == EXIT_UNGUARDED:
+        from ._errors import UNGUARDED_MAIN
+
+        return UNGUARDED_MAIN
+    return f"the fork server ended with exit code {code} (it imports the main module; see its traceback above)"

@@ -1,0 +1,292 @@
+"""The future of one call: a `concurrent.futures.Future` that is small and cheap until somebody waits.
+
+The standard class makes a Condition for each future: nine tenths of its memory and most of its time. Here all
+futures of a manager share its lock, so that a batch of outcomes is settled under one acquisition; the Condition
+over that lock is made when somebody asks for it, as the standard ``wait`` and ``as_completed`` do.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import CancelledError, InvalidStateError
+from concurrent.futures import Future as StandardFuture
+from concurrent.futures import _base as _standard
+from time import monotonic
+
+from ._current import function_name
+from ._errors import Attempt
+from ._loop import Parked
+from ._options import Options
+from ._pickling import encode
+from ._policy import Estimates
+from ._task import Task
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ._session import Session
+
+__all__ = ["Future"]
+
+PENDING = _standard.PENDING
+RUNNING = _standard.RUNNING
+CANCELLED = _standard.CANCELLED
+CANCELLED_AND_NOTIFIED = _standard.CANCELLED_AND_NOTIFIED
+FINISHED = _standard.FINISHED
+_DONE = frozenset((CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED))
+_NO_ATTEMPTS: tuple[Attempt, ...] = ()
+_DEFAULTS = Options()
+_detached_lock = threading.RLock()  # of futures that no executor made
+
+
+class Future(Task, StandardFuture):  # type: ignore[type-arg]
+    """The result of a call, now or later. All methods may be called from any thread."""
+
+    __slots__ = (
+        "_call",
+        "_callbacks",
+        "_cond",
+        "_exception",
+        "_result",
+        "_state",
+        "_waiter_list",
+        "attempts",
+        "lease",
+        "options",
+        "session",
+    )
+
+    if TYPE_CHECKING:
+        _state: str
+        _call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]] | None
+        lease: Any  # (Worker, lease number) while it is leased. Guarded by the manager's lock
+
+    def __init__(self, session: Session | None = None, call: Any = None, options: Options = _DEFAULTS) -> None:
+        # Not super().__init__(): it would make the Condition.
+        self._state = PENDING
+        self._result = None
+        self._exception: BaseException | None = None
+        self._cond: threading.Condition | None = None
+        self._waiter_list: list[Any] | None = None
+        self._callbacks: list[Callable[[Any], object]] | None = None
+        self._call = call
+        self.session = session  # type: ignore[assignment]
+        self.options = options
+        self.attempts = _NO_ATTEMPTS
+        self.lease = None
+
+    # --- what the standard class's own code looks at --------------------------------------------------------
+
+    @property
+    def _lock(self) -> Any:
+        return self.session.lock if self.session is not None else _detached_lock
+
+    @property
+    def _condition(self) -> threading.Condition:
+        if self._cond is None:
+            with self._lock:
+                if self._cond is None:
+                    self._cond = threading.Condition(self._lock)
+        return self._cond
+
+    @property
+    def _waiters(self) -> list[Any]:
+        if self._waiter_list is None:
+            with self._lock:
+                if self._waiter_list is None:
+                    self._waiter_list = []
+        return self._waiter_list
+
+    @property
+    def _done_callbacks(self) -> list[Callable[[Any], object]]:
+        if self._callbacks is None:
+            self._callbacks = []
+        return self._callbacks
+
+    # --- the public face ------------------------------------------------------------------------------------
+
+    def cancel(self) -> bool:
+        """Cancel the call if it has not begun; with ``cancel_running`` also while it runs. True if it worked.
+
+        For a call that is with a worker but has not begun this takes about a millisecond.
+        """
+        if self._state == FINISHED:
+            return False
+        if self.session is not None:
+            return self.session.cancel(self)
+        return super().cancel()
+
+    def running(self) -> bool:
+        """Whether the call runs at this moment."""
+        if self._state == PENDING and self.lease is not None:
+            self.session.note_running(self)
+        return self._state == RUNNING
+
+    def done(self) -> bool:
+        """Whether the call has ended or was cancelled."""
+        return self._state in _DONE
+
+    def cancelled(self) -> bool:
+        """Whether the call was cancelled."""
+        return self._state in (CANCELLED, CANCELLED_AND_NOTIFIED)
+
+    def add_done_callback(self, fn: Callable[[Any], object]) -> None:
+        """Call ``fn(future)`` once when this is done, in some thread of this process; at once if it is done."""
+        if self._state not in _DONE:
+            with self._lock:
+                if self._state not in _DONE:
+                    self._done_callbacks.append(fn)
+                    return
+        self._call_back(fn)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """What the call returned, waiting at most ``timeout`` seconds (None: for ever).
+
+        Raises what the call raised; TimeoutError; CancelledError; WorkerLost and its kin.
+        """
+        if self._state not in _DONE:
+            self._wait(timeout)
+        if self._state != FINISHED:
+            raise CancelledError()
+        if self._exception is not None:
+            try:
+                raise self._exception
+            finally:
+                self = None  # type: ignore[assignment]  # no cycle through the traceback
+        return self._result
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """What the call raised, None if it returned. Waits and raises as `result` does."""
+        if self._state not in _DONE:
+            self._wait(timeout)
+        if self._state != FINISHED:
+            raise CancelledError()
+        return self._exception
+
+    def then(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+        """Submit ``fn(result, *args, **kwargs)`` to the same executor, to run when this has its result."""
+        return self.session.submit(fn, (self, *args), kwargs, self.session.options)
+
+    def _wait(self, timeout: float | None) -> None:
+        deadline = None if timeout is None else monotonic() + timeout
+        if self.session is not None:
+            self.session.wait(self._is_done, deadline, self._waiters_for_wait, self)
+        else:
+            with self._condition:
+                self._cond.wait_for(self._is_done, timeout)  # type: ignore[union-attr]
+        if self._state not in _DONE:
+            raise TimeoutError()
+
+    def _waiters_for_wait(self) -> list[Any]:
+        return self._waiters
+
+    def _is_done(self) -> bool:
+        return self._state in _DONE
+
+    # --- settling -------------------------------------------------------------------------------------------
+
+    def set_running_or_notify_cancel(self) -> bool:
+        with self._lock:
+            if self._state == CANCELLED:
+                self._settle(CANCELLED_AND_NOTIFIED)
+                return False
+            if self._state == PENDING:
+                self._state = RUNNING
+                return True
+        raise RuntimeError("Future in unexpected state")
+
+    def set_result(self, result: Any) -> None:
+        with self._lock:
+            if self._state in _DONE:
+                raise InvalidStateError(f"{self._state}: {self!r}")
+            self._result = result
+            self._settle(FINISHED)
+        self.after()
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        with self._lock:
+            if self._state in _DONE:
+                raise InvalidStateError(f"{self._state}: {self!r}")
+            self._exception = exception
+            self._settle(FINISHED)
+        self.after()
+
+    def _settle(self, state: str) -> None:
+        """The one place where a future becomes done. With the lock held."""
+        self._state = state
+        self._call = None
+        self.lease = None
+        if self._waiter_list:
+            for waiter in self._waiter_list:
+                if type(waiter) is Parked:
+                    self.session.engine.loop.note_woken()
+                if state != FINISHED:
+                    waiter.add_cancelled(self)
+                elif self._exception is not None:
+                    waiter.add_exception(self)
+                else:
+                    waiter.add_result(self)
+        if self._cond is not None:
+            self._cond.notify_all()
+
+    def _invoke_callbacks(self) -> None:
+        self.after()
+
+    def _call_back(self, fn: Callable[[Any], object]) -> None:
+        try:
+            fn(self)
+        except (Exception, SystemExit):
+            _standard.LOGGER.exception("exception calling callback for %r", self)
+
+    # --- Task -----------------------------------------------------------------------------------------------
+
+    def name(self) -> str:
+        if self.options.name is not None:
+            return self.options.name
+        return function_name(self._call[0]) if self._call is not None else ""
+
+    def estimate_key(self) -> Any:
+        assert self._call is not None
+        return Estimates.key(self._call[0])
+
+    def start(self) -> bool:
+        return self._state == PENDING
+
+    def encode(self, lease: int) -> tuple[tuple[Any, ...], list[int]]:
+        call = self._call
+        if call is None:  # cancelled while it was leased
+            call = _nothing, (), {}
+        data = encode(call, main_by_value=self.session.main_by_value)
+        if isinstance(data, bytes):
+            return (lease, data), []
+        return (lease, data.data, len(data.fds)), data.fds
+
+    def outcome(self, item: int, value: Any, error: BaseException | None) -> bool | None:
+        if self._state in _DONE:
+            return None
+        self._result = value
+        self._exception = error
+        self._settle(FINISHED)
+        return True
+
+    def fail(self, error: BaseException) -> None:
+        if self._state not in _DONE:
+            self._exception = error
+            self._settle(FINISHED)
+
+    def mark_cancelled(self) -> None:
+        if self._state not in _DONE:
+            self._settle(CANCELLED_AND_NOTIFIED)
+
+    def is_open(self) -> bool:
+        return self._state not in _DONE
+
+    def after(self) -> None:
+        while self._callbacks:
+            self._call_back(self._callbacks.pop(0))
+
+
+def _nothing() -> None:
+    """Runs in place of a call that was cancelled when it could no longer be held back."""

@@ -1,0 +1,372 @@
+"""`map`: its caller sees an iterator, never a future, so none is made for an item.
+
+Items go to workers in runs, sized by how long they turn out to take, one outcome an item. The status page tells which
+item of a run a worker is at, so that errors, crashes, time limits and order are each item's own, whatever the size
+of a run.
+
+    Map      the whole: what was read of the input and not leased, what has come and was not fetched
+    MapRun   some consecutive items of it, with one worker
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import deque
+from itertools import islice
+from time import monotonic
+
+from ._current import function_name
+from ._errors import Attempt
+from ._messages import ALL_ITEMS
+from ._pickling import encode
+from ._policy import Estimates
+from ._task import Task
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+    from ._options import Options
+    from ._session import Session
+
+__all__ = ["LOOK_AHEAD", "Map"]
+
+LOOK_AHEAD = 10_000  # items read ahead of the results that were fetched, where the caller sets no buffersize
+_AT_ONCE = 256  # items read from the input under one acquisition of the lock
+_PLAIN = frozenset((int, float, bool, str, bytes, type(None)))
+
+
+class _Raised:
+    """An exception in the place of a result."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class MapRun(Task):
+    """Items ``first`` to ``first + len(items) - 1`` of a map. Outcomes come in order; ``done`` counts them."""
+
+    __slots__ = ("attempts", "done", "first", "items", "lease", "map", "options", "session", "splits")
+
+    overhead = 1e-6
+
+    def __init__(self, map: Map, first: int, items: list[Any], attempts: tuple[Attempt, ...] = ()) -> None:
+        self.map = map
+        self.first = first
+        self.items = items
+        self.done = 0
+        self.attempts = attempts
+        self.lease = None
+        self.session = map.session
+        self.options = map.options
+        self.splits = len(items) > 1 and map.chunksize == 1  # type: ignore[misc]
+        self.session.outstanding += 1
+
+    def name(self) -> str:
+        return self.map.name()
+
+    def estimate_key(self) -> Any:
+        return self.map.key
+
+    def size(self) -> int:
+        return len(self.items)
+
+    def portion(self, most: int) -> Task:
+        part = MapRun(self.map, self.first, self.items[:most], self.attempts)
+        self.items = self.items[most:]
+        self.first += most
+        if not self.items:
+            self.session.on_resolved(self, False)
+        return part
+
+    def cut(self, item: int) -> Task | None:
+        if item == 0 and not self.done:
+            return self
+        rest = self.items[item:]
+        if not rest:
+            return None
+        self.items = self.items[:item]
+        return MapRun(self.map, self.first + item, rest)
+
+    def isolate(self, item: int) -> tuple[Task, Task | None]:
+        rest = self.cut(item + 1)
+        if len(self.items) == 1 or self.done >= len(self.items):
+            return self, rest
+        lost = MapRun(self.map, self.first + self.done, self.items[self.done :], self.attempts)
+        self.items = self.items[: self.done]
+        self.session.on_resolved(self, False)
+        return lost, rest
+
+    def singles(self) -> list[Task]:
+        if len(self.items) == 1:
+            return [self]
+        singles: list[Task] = [MapRun(self.map, self.first + n, [item]) for n, item in enumerate(self.items)]
+        self.items = []
+        self.session.on_resolved(self, False)
+        return singles
+
+    def start(self) -> bool:
+        if self.map.closed:
+            self.mark_cancelled()
+            self.session.on_resolved(self, False)
+            return False
+        return True
+
+    def encode(self, lease: int) -> tuple[tuple[Any, ...], list[int]]:
+        items = self.items
+        star = self.map.star
+        if len(items) == 1:
+            args = tuple(items[0]) if star else (items[0],)
+            data = encode((self.map.fn, args, {}), main_by_value=self.session.main_by_value)
+            if isinstance(data, bytes):
+                return (lease, data), []
+            return (lease, data.data, len(data.fds)), data.fds
+        fn = self.map.encoded_fn()
+        # Plain values cannot be changed, so one pickle may hold them all; others must not share objects across items.
+        if not star and _PLAIN.issuperset(map(type, items)):
+            return (lease, fn, False, pickle.dumps(items, 5)), []
+        parts = []
+        for item in items:
+            part = encode(item, main_by_value=self.session.main_by_value)
+            if not isinstance(part, bytes):
+                part.close()
+                raise ValueError("large items go one by one")
+            parts.append(part)
+        return (lease, fn, star, parts), []
+
+    def outcome(self, item: int, value: Any, error: BaseException | None) -> bool | None:
+        if item == ALL_ITEMS:
+            assert error is not None
+            self.fail(error)
+            return True
+        if item < self.done:
+            return None
+        self.map.put(self.first + item, value if error is None else _Raised(error))
+        self.done = item + 1
+        return self.done == len(self.items)
+
+    def fail(self, error: BaseException) -> None:
+        for item in range(self.done, len(self.items)):
+            self.map.put(self.first + item, _Raised(error))
+        self.done = len(self.items)
+
+    def mark_cancelled(self) -> None:
+        from concurrent.futures import CancelledError
+
+        self.fail(CancelledError())
+
+    def is_open(self) -> bool:
+        return self.done < len(self.items)
+
+    def after(self) -> None:
+        """Who waits for a map is woken when its next item comes."""
+
+
+class Map(Task):
+    """Fields are guarded by the engine's lock; the input is read by the thread that fetches results."""
+
+    __slots__ = (
+        "_buffersize",
+        "_encoded_fn",
+        "_exhausted",
+        "_input",
+        "_next",
+        "_queued",
+        "_read",
+        "_results",
+        "_started",
+        "attempts",
+        "chunksize",
+        "closed",
+        "fn",
+        "key",
+        "lease",
+        "options",
+        "pending",
+        "session",
+        "star",
+        "waiters",
+    )
+
+    overhead = 1e-6
+    splits = True
+
+    def __init__(
+        self,
+        session: Session,
+        options: Options,
+        fn: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        chunksize: int,
+        buffersize: int | None,
+    ) -> None:
+        self.session = session
+        self.options = options
+        self.fn = fn
+        self.key = Estimates.key(fn)
+        self.star = len(iterables) != 1
+        self.chunksize = chunksize
+        self.attempts = ()
+        self.lease = None
+        self.pending: deque[Any] = deque()  # read and not leased
+        self.waiters: list[Any] = []
+        self.closed = False
+        self._buffersize = buffersize
+        self._input: Iterator[Any] = zip(*iterables) if self.star else iter(iterables[0])
+        self._exhausted = False
+        self._read = 0  # items read from the input
+        self._next = 0  # items whose results were fetched
+        self._results: dict[int, Any] = {}
+        self._encoded_fn: bytes | None = None
+        self._queued = False
+        self._started = False
+
+    # --- Task: leased in portions -----------------------------------------------------------------------------
+
+    def name(self) -> str:
+        return self.options.name or function_name(self.fn)
+
+    def estimate_key(self) -> Any:
+        return self.key
+
+    def size(self) -> int:
+        return len(self.pending)
+
+    def is_open(self) -> bool:
+        return bool(self.pending)
+
+    def portion(self, most: int) -> Task:
+        size = self.chunksize if self.chunksize > 1 else most
+        pending = self.pending
+        first = self._read - len(pending)
+        run = MapRun(self, first, [pending.popleft() for _ in range(min(size, len(pending)))])
+        if not pending:
+            self._dequeue()
+        return run
+
+    def _dequeue(self) -> None:
+        """Nothing is pending: the backlog drops it when it comes to it."""
+        if self._queued:
+            self._queued = False
+            self.session.on_resolved(self, False)
+
+    def fail(self, error: BaseException) -> None:
+        first = self._read - len(self.pending)
+        for number in range(len(self.pending)):
+            self.put(first + number, _Raised(error))
+        self.pending.clear()
+        self._queued = False  # whoever drains the backlog books it
+
+    def mark_cancelled(self) -> None:
+        from concurrent.futures import CancelledError
+
+        self.fail(CancelledError())
+
+    def after(self) -> None:
+        """Nobody but the fetching thread waits for a map."""
+
+    # --- reading the input ------------------------------------------------------------------------------------
+
+    def encoded_fn(self) -> bytes:
+        if self._encoded_fn is None:
+            data = encode(self.fn, main_by_value=self.session.main_by_value)
+            if not isinstance(data, bytes):
+                data.close()
+                raise ValueError("a large function goes with each item")
+            self._encoded_fn = data
+        return self._encoded_fn
+
+    def refill(self) -> None:
+        """Read as much of the input as may be ahead of the results. The fetching thread, without the lock."""
+        limit = self._buffersize or LOOK_AHEAD
+        while not self._exhausted and not self.closed:
+            room = limit - (self._read - self._next)
+            if room <= 0 or (self._buffersize is None and self._started and room < limit // 4):
+                return
+            wanted = min(room, _AT_ONCE)
+            items = list(islice(self._input, wanted))
+            if len(items) < wanted:
+                self._exhausted = True
+                self.session.maps.discard(self)
+            if items:
+                self._add(items)
+
+    def _add(self, items: list[Any]) -> None:
+        with self.session.lock:
+            self.session.check_open()
+            self.pending.extend(items)
+            self._read += len(items)
+            self.session.submitted += len(items)
+            queue = not self._queued
+            self._queued = True
+            self.session.outstanding += queue  # as one task, whatever its size, while something is pending
+        self.session.engine.submit(self, queue)
+
+    def read_on(self) -> None:
+        """At the end of the executor: submit what is left, if nobody has begun to fetch (nor given the results up)."""
+        while not self._exhausted and not self.closed:
+            self._next = max(self._next, self._read - LOOK_AHEAD // 2)
+            self.refill()
+
+    # --- results ----------------------------------------------------------------------------------------------
+
+    def put(self, number: int, value: Any) -> None:
+        """With the lock."""
+        self._results[number] = value
+        session = self.session
+        if type(value) is _Raised:
+            session.failed += 1
+        else:
+            session.done += 1
+        if self.waiters and number == self._next:
+            session.engine.loop.note_woken()
+            for parked in self.waiters:
+                parked.wake()
+
+    def results(self, deadline: float | None, return_exceptions: bool) -> Iterator[Any]:
+        """The results in order."""
+        self._started = True
+        results = self._results
+        eager = self._buffersize is not None
+        try:
+            while True:
+                number = self._next
+                if number not in results:
+                    if number >= self._read:
+                        self.refill()
+                        if number >= self._read:
+                            return
+                    if not self.session.wait(lambda: number in results, deadline, self._waiters):  # noqa: B023
+                        raise TimeoutError()
+                value = results.pop(number)
+                self._next = number + 1
+                if eager or not number % _AT_ONCE:
+                    self.refill()
+                if type(value) is _Raised:
+                    if not return_exceptions:
+                        raise value.error
+                    value = value.error
+                yield value
+                del value
+        finally:
+            self.close()
+
+    def _waiters(self) -> list[Any]:
+        return self.waiters
+
+    def close(self) -> None:
+        """What has not begun is not to begin any more. Any thread."""
+        with self.session.lock:
+            self.closed = True
+            self.session.maps.discard(self)
+            self.session.submitted -= len(self.pending)
+            self.pending.clear()
+            self._dequeue()
+            self._results.clear()
+
+
+def deadline_of(timeout: float | None) -> float | None:
+    return None if timeout is None else monotonic() + timeout

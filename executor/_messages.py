@@ -1,0 +1,63 @@
+"""What crosses the channel.
+
+To the worker go frames, each one pickle of a tuple that begins with one of:
+
+    SETUP    (SETUP, facts)                              the first; the status page and the lifeline beside it
+    CALLS    (CALLS, [call, ...])
+    RETIRE   (RETIRE,)                                   end when everything before is done
+
+A call is one of
+
+    (lease, payload)                                     a pickled (fn, args, kwargs)
+    (lease, payload, n)                                  a parcel with n descriptors (`_pickling`)
+    (lease, fn payload, star, items)                     a run of map items: a pickled list, or a list of pickles
+
+To the parent go records: a header and a payload each, many to a frame, so that they can lie in shared memory
+until they are sent (`_status`):
+
+    lease, kind | length << 8, started (monotonic ns), duration (ns) | payload | padding to 8 bytes
+
+    RETURNED RAISED   the outcome of a lease: the pickled value or exception (of a run: of the item whose
+                      index is in the upper half of the lease word)
+    SKIPPED           this lease was revoked and has not run (of a run: from that item on)
+    READY FAILED      lease 0: the initializer has run, or how it failed
+    DONE              lease 0: the finalizer has run; only the end of the interpreter is to come
+    NOTE              lease 0: a pickled message for a subscriber (log record, progress)
+
+The kind and the lease stand outside the payload: one that cannot be decoded fails its own future alone.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+__all__ = ["ALL_ITEMS", "CALLS", "HEADER", "Kind", "RETIRE", "SETUP", "pad", "record"]
+
+SETUP, CALLS, RETIRE = range(3)
+
+HEADER = Struct("=QQQQ")
+ALL_ITEMS = 0xFFFFFFFF  # instead of an item's index: all of the run that has no outcome yet
+
+
+class Kind:
+    """Kinds of records; PARCEL is a flag on those whose payload has descriptors or segments beside it."""
+
+    RETURNED = 1
+    RAISED = 2
+    SKIPPED = 3
+    READY = 4
+    FAILED = 5
+    NOTE = 6
+    DONE = 7
+    PARCEL = 128
+
+
+def pad(size: int) -> int:
+    """The size of a payload with its padding."""
+    return (size + 7) & ~7
+
+
+def record(kind: int, payload: bytes = b"", *, lease: int = 0, started: int = 0, duration: int = 0) -> bytes:
+    """One record as bytes (used where speed does not matter; the worker writes outcomes in place)."""
+    head = HEADER.pack(lease, kind | len(payload) << 8, started, duration)
+    return head + payload.ljust(pad(len(payload)), b"\0")

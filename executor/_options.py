@@ -1,0 +1,70 @@
+"""How one task is to be run: the executor's defaults, or those with what `options()` changed."""
+
+from __future__ import annotations
+
+from ._policy import positive
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["Options"]
+
+
+class Options:
+    """Immutable; shared by all tasks submitted with it."""
+
+    __slots__ = (
+        "callback",
+        "callback_thread",
+        "cancel_running",
+        "error_callback",
+        "name",
+        "priority",
+        "retries",
+        "retry_on_timeout",
+        "soft_timeout",
+        "timeout",
+    )
+
+    def __init__(
+        self,
+        *,
+        timeout: float | None = None,
+        soft_timeout: float | None = None,
+        retries: int = 0,
+        retry_on_timeout: bool = False,
+        cancel_running: bool = False,
+        priority: float = 0,
+        callback: Any = None,
+        error_callback: Any = None,
+        callback_thread: Any = None,
+        name: str | None = None,
+    ) -> None:
+        if not isinstance(retries, int) or retries < 0:
+            raise ValueError("retries must be an integer >= 0")
+        for function in (callback, error_callback):
+            if function is not None and not callable(function):
+                raise TypeError("a callback must be a callable")
+        self.timeout = positive(timeout, "timeout")
+        self.soft_timeout = positive(soft_timeout, "soft_timeout")
+        self.retries = retries
+        self.retry_on_timeout = retry_on_timeout
+        self.cancel_running = cancel_running
+        self.priority = priority
+        self.callback = callback
+        self.error_callback = error_callback
+        self.callback_thread = callback_thread
+        self.name = name
+
+    @property
+    def watched(self) -> bool:
+        """Whether the clock matters to a task with these options."""
+        return self.timeout is not None or self.soft_timeout is not None
+
+    def changed(self, changes: dict[str, Any]) -> Options:
+        """These with some of them replaced; raises TypeError for a name that is none."""
+        unknown = changes.keys() - set(self.__slots__)
+        if unknown:
+            raise TypeError(f"unknown option {sorted(unknown)[0]!r}; the options are {', '.join(self.__slots__)}")
+        return Options(**{name: getattr(self, name) for name in self.__slots__} | changes)

@@ -1,0 +1,55 @@
+"""The pickler for what plain pickle cannot do: cloudpickle, and what travels only as a descriptor."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from multiprocessing.reduction import ForkingPickler
+
+import cloudpickle
+
+from . import _shareable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+__all__ = ["dumps"]
+
+_forking_reducers: dict[type, Callable[[Any], Any]] = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    def __init__(self, file: io.BytesIO, buffer_callback: Callable[[pickle.PickleBuffer], object] | None) -> None:
+        super().__init__(file, 5, buffer_callback)
+        self._reducers = _shareable.reducers()
+
+    def reducer_override(self, obj: object) -> Any:
+        reduce = self._reducers.get(type(obj))
+        if reduce is None:
+            reduce = _forking_reducers.get(type(obj))
+        if reduce is not None:
+            return reduce(obj)
+        return super().reducer_override(obj)
+
+
+def dumps(
+    obj: object, plain: BaseException | None, buffer_callback: Callable[[pickle.PickleBuffer], object]
+) -> tuple[bytes, list[int]]:
+    """The pickle and the descriptors beside it (the caller's to close).
+
+    ``plain`` is the error of the plain pickler: where this one fails too, it is the one to raise, since it
+    speaks of the caller's own object and not of cloudpickle's ways.
+    """
+    file = io.BytesIO()
+    with _shareable.collecting() as fds:
+        try:
+            _Pickler(file, buffer_callback).dump(obj)
+        except BaseException as error:
+            for fd in fds:
+                _shareable.os.close(fd)
+            if plain is None or isinstance(error, _shareable.NotShareable):
+                raise
+            raise plain from None
+    return file.getvalue(), list(fds)

@@ -1,0 +1,100 @@
+"""The parent thread of a pool: the one that made it, where its callbacks run while it waits."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from multiprocessing.connection import wait as wait_readable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ._executor import ProcessPoolExecutor
+
+__all__ = ["Bell", "ParentThread"]
+
+
+class ParentThread:
+    def __init__(self, executor: ProcessPoolExecutor) -> None:
+        # Weak: results know this, and results that are kept must not keep the workers of a dropped pool.
+        self._executor = weakref.ref(executor)
+        self._thread = threading.current_thread()
+        self._in_callback = False  # that thread only
+
+    def call(self, callback: Callable[[Any], object], value: Any) -> None:
+        """Call a callback of the pool.  The executor has brought it to the thread."""
+        self._in_callback = True
+        try:
+            callback(value)
+        finally:
+            self._in_callback = False
+
+    def run_callbacks(self) -> None:
+        """Run those that are due, if this is the thread and it is not in one of them."""
+        executor = self._executor()
+        if executor is not None:
+            executor.run_callbacks(0)
+
+    def bell(self) -> Bell:
+        """For the calling thread to wait with."""
+        executor = self._executor()
+        if executor is None or self._in_callback or threading.current_thread() is not self._thread:
+            return Bell()
+        return _CallbackBell(executor)
+
+
+class Bell:
+    """Rung once, from any thread, for one thread that waits."""
+
+    def __init__(self) -> None:
+        self._rung = threading.Event()
+
+    def ring(self) -> None:
+        self._rung.set()
+
+    def wait(self, timeout: float | None) -> bool:
+        """False if it was not rung within ``timeout`` seconds."""
+        return self._rung.wait(timeout)
+
+
+class _CallbackBell(Bell):
+    """For the parent thread, which runs callbacks while it waits."""
+
+    def __init__(self, executor: ProcessPoolExecutor) -> None:
+        super().__init__()
+        self._executor = executor
+        self._lock = threading.Lock()
+        self._writer: int | None = None  # guarded by _lock; None when nobody waits
+
+    def ring(self) -> None:
+        with self._lock:
+            super().ring()
+            if self._writer is not None:
+                os.write(self._writer, b"\0")
+
+    def wait(self, timeout: float | None) -> bool:
+        reader, writer = os.pipe()
+        try:
+            with self._lock:
+                self._writer = writer
+            return self._wait(reader, timeout)
+        finally:
+            with self._lock:
+                self._writer = None  # a later ring would write to whatever has that number by then
+            os.close(reader)
+            os.close(writer)
+
+    def _wait(self, reader: int, timeout: float | None) -> bool:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        callbacks_due = self._executor.fileno()
+        while not self._rung.is_set():
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return False
+            if callbacks_due in wait_readable([reader, callbacks_due], left):
+                self._executor.run_callbacks(0)
+        return True

@@ -1,0 +1,68 @@
+"""Large data beside the channel: an anonymous file whose descriptor is passed and which is mapped privately."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Segment", "map_segment"]
+
+_ALIGN = 64  # bytes: what numpy and the vector units like
+
+
+class Segment:
+    """Written once by the sender. ``extents`` tells where each part lies: (offset, length)."""
+
+    __slots__ = ("extents", "fd", "size")
+
+    def __init__(self, fd: int, extents: list[tuple[int, int]], size: int) -> None:
+        self.fd = fd
+        self.extents = extents
+        self.size = size
+
+    @classmethod
+    def of(cls, parts: Sequence[bytes | memoryview]) -> Segment:
+        """A new segment that holds ``parts``; raises OSError where there is no room for it."""
+        extents = []
+        at = 0
+        for part in parts:
+            extents.append((at, len(part)))
+            at += (len(part) + _ALIGN - 1) & -_ALIGN
+        fd = _anonymous_file()
+        try:
+            for part, (offset, _) in zip(parts, extents):
+                _write(fd, part, offset)
+            os.ftruncate(fd, max(at, 1))
+        except BaseException:
+            os.close(fd)
+            raise
+        return cls(fd, extents, max(at, 1))
+
+
+def _anonymous_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("executor-segment", os.MFD_CLOEXEC)
+    with tempfile.TemporaryFile() as file:  # elsewhere than on Linux
+        return os.dup(file.fileno())
+
+
+def _write(fd: int, part: bytes | memoryview, offset: int) -> None:
+    view = memoryview(part).cast("B")
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view = view[written:]
+        offset += written
+
+
+def map_segment(fd: int, size: int, extents: Sequence[tuple[int, int]]) -> list[memoryview]:
+    """The parts of a segment, writable, as private copies that the kernel makes page by page. Closes ``fd``."""
+    try:
+        whole = memoryview(mmap.mmap(fd, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE))
+    finally:
+        os.close(fd)
+    return [whole[offset : offset + length] for offset, length in extents]

@@ -1,0 +1,100 @@
+"""What a manager is made with: checked once, immutable after."""
+
+from __future__ import annotations
+
+import sys
+
+from ._policy import Backoff, Quota, RestartIntensity, positive
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.context import BaseContext
+    from typing import Any
+
+__all__ = ["Settings", "check_max_workers"]
+
+
+def check_max_workers(max_workers: int | None) -> int:
+    """The number of workers: by default as many as this process may use of the processors (cgroup limits count)."""
+    if max_workers is None:
+        return _default_workers()
+    if max_workers <= 0:
+        raise ValueError("max_workers must be greater than 0")
+    if sys.platform == "win32" and max_workers > 61:
+        raise ValueError("max_workers must be <= 61")
+    return max_workers
+
+
+def _default_workers() -> int:
+    from loky import cpu_count  # takes long to import
+
+    return max(1, cpu_count())
+
+
+class Settings:
+    __slots__ = (
+        "backoff",
+        "context",
+        "finalizer",
+        "idle_timeout",
+        "initargs",
+        "initializer",
+        "intensity",
+        "max_workers",
+        "min_workers",
+        "quota",
+    )
+
+    def __init__(
+        self,
+        max_workers: int | None,
+        mp_context: BaseContext | str | None,
+        initializer: Callable[..., object] | None,
+        initargs: tuple[Any, ...],
+        *,
+        max_tasks_per_child: int | None = None,
+        max_memory_per_child: int | str | None = None,
+        max_age_per_child: float | None = None,
+        idle_timeout: float | None = None,
+        min_workers: int = 0,
+        finalizer: Callable[[], object] | None = None,
+        restart_intensity: RestartIntensity | None = None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        from ._start import choose_context
+
+        self.max_workers = check_max_workers(max_workers)
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        if finalizer is not None and not callable(finalizer):
+            raise TypeError("finalizer must be a callable")
+        if not isinstance(min_workers, int) or not 0 <= min_workers <= self.max_workers:
+            raise ValueError("min_workers must be an integer from 0 to max_workers")
+        self.quota = Quota(max_tasks_per_child, max_memory_per_child, max_age_per_child)
+        self.context = choose_context(mp_context, initargs)
+        self.initializer = initializer
+        self.initargs = initargs
+        self.idle_timeout = positive(idle_timeout, "idle_timeout")
+        self.min_workers = min_workers
+        self.finalizer = finalizer
+        self.intensity = restart_intensity or RestartIntensity()
+        self.backoff = backoff or Backoff()
+
+    @property
+    def method(self) -> str:
+        """The name of the start method."""
+        context: Any = self.context
+        name = context.get_start_method(allow_none=False) if hasattr(context, "get_start_method") else ""
+        return str(getattr(context, "_name", None) or name)
+
+    @property
+    def forks_here(self) -> bool:
+        """Whether workers are forks of this very process."""
+        return self.method == "fork"
+
+    def main_by_value(self) -> bool:
+        """Whether what the main module defines is to be sent by value: workers cannot import it."""
+        from ._pickling import main_is_importable
+
+        return self.method == "loky" or not main_is_importable()

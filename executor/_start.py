@@ -1,0 +1,98 @@
+"""Start methods: which multiprocessing context workers come from, and how a worker process is launched.
+
+The default is forkserver where it exists: safe with threads, and a new worker costs a fork of a small process.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+from contextlib import contextmanager
+from multiprocessing import process
+from multiprocessing.context import BaseContext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+__all__ = ["EXIT_UNGUARDED", "StartFailed", "choose_context", "make_process", "refuse_while_importing_main", "sigint_blocked"]
+
+EXIT_UNGUARDED = 78  # the exit code of a worker whose import of the main module tried to start an executor
+METHODS = ("fork", "spawn", "forkserver", "loky")
+
+
+class StartFailed(RuntimeError):
+    """A worker process could not be started."""
+
+
+def choose_context(mp_context: BaseContext | str | None, initargs: tuple[Any, ...]) -> BaseContext:
+    """The context for the constructor's argument: a context, a name, or None for the default."""
+    if mp_context is None:
+        return multiprocessing.get_context(_default_method(initargs))
+    if not isinstance(mp_context, str):
+        return mp_context
+    if mp_context == "loky":
+        from loky.backend import get_context
+
+        loky_context: BaseContext = get_context("loky")
+        return loky_context
+    if mp_context not in METHODS:
+        raise ValueError(f"mp_context must be a context or one of {', '.join(METHODS)}, not {mp_context!r}")
+    return multiprocessing.get_context(mp_context)
+
+
+def _default_method(initargs: tuple[Any, ...]) -> str:
+    available = multiprocessing.get_all_start_methods()
+    if multiprocessing.get_start_method(allow_none=True) == "spawn" or "forkserver" not in available:
+        return "spawn"  # asked for with set_start_method(), or nothing else can be had
+    if initargs and _only_fork_can_share(initargs):
+        return "fork"
+    return "forkserver"
+
+
+def _only_fork_can_share(initargs: tuple[Any, ...]) -> bool:
+    """Whether a lock of a fork context is among the arguments: its semaphore has no name to open it by.
+
+    Libraries (tqdm) pass a lock of multiprocessing's default context to the initializer.
+    """
+    synchronize = sys.modules.get("multiprocessing.synchronize")
+    if synchronize is None:
+        return False
+    for value in initargs:
+        if isinstance(value, synchronize.SemLock):
+            semlock = value._semlock  # type: ignore[attr-defined]
+            try:
+                synchronize._multiprocessing.SemLock._rebuild(0, semlock.kind, semlock.maxvalue, semlock.name)  # type: ignore[attr-defined]
+            except (OSError, TypeError):
+                return True
+    return False
+
+
+def refuse_while_importing_main() -> None:
+    """End a worker that starts an executor while it imports the main module: its parent says why."""
+    if getattr(process.current_process(), "_inheriting", False):
+        raise SystemExit(EXIT_UNGUARDED)
+
+
+@contextmanager
+def sigint_blocked() -> Iterator[None]:
+    """Children started within have SIGINT blocked until they can deal with it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def make_process(context: BaseContext, target: Callable[..., object], name: str, args: tuple[Any, ...]) -> Any:
+    """A process object of that context, not started. Not a daemon: tasks may start processes."""
+    if type(context).__name__ == "ForkServerContext" and type(context).__module__ == "multiprocessing.context":
+        from ._fork_server import Process
+
+        return Process(target=target, name=name, args=args, daemon=False)
+    return context.Process(target=target, name=name, args=args, daemon=False)  # type: ignore[attr-defined]

@@ -1,0 +1,91 @@
+"""The page that a worker shares with its parent, and what it keeps beside it.
+
+    words    RUNNING   the lease that the worker began last, 0 when it has none
+             STARTED   when that was (monotonic nanoseconds)
+             FINISHED  how many tasks it has finished
+             REVOKED   first << 32 | last: leases in this range are not to begin
+             ITEM      which item of a run of map items is worked on
+             CUT       lease << 32 | item: of that run, this item and those behind it are not to begin
+             FILLED    how many bytes of the outcome area are valid
+             SOFT      the lease whose soft time limit is reached
+             CLOSED    not 0 once the parent has seen the channel's end: nothing more can be sent
+    outcomes outcomes that are ready but not yet sent: what a worker that dies leaves here is not lost
+    log      what faulthandler writes: the end of the file
+
+Each word is written by one side only (REVOKED, CUT, SOFT and CLOSED by the parent, the rest by the worker), is aligned and 64 bits
+wide, so that it is never seen half written. ``memoryview.cast("Q")`` stores it with one instruction, which
+``struct.pack_into`` does not.
+
+One anonymous file (memfd) backs it all: it has no name, so nothing is left behind by any kind of death.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+
+__all__ = [
+    "AREA_BYTES",
+    "CLOSED",
+    "CUT",
+    "FILLED",
+    "FINISHED",
+    "ITEM",
+    "LOG_OFFSET",
+    "REVOKED",
+    "RUNNING",
+    "SOFT",
+    "STARTED",
+    "StatusBlock",
+]
+
+RUNNING, STARTED, FINISHED, REVOKED, ITEM, CUT, FILLED, SOFT, CLOSED = range(9)
+AREA_OFFSET = 4096
+AREA_BYTES = 256 * 1024
+LOG_OFFSET = AREA_OFFSET + AREA_BYTES
+_LOG_MOST = 64 * 1024
+
+
+def _anonymous_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("executor-status", os.MFD_CLOEXEC)
+    with tempfile.TemporaryFile() as file:  # elsewhere than on Linux
+        return os.dup(file.fileno())
+
+
+class StatusBlock:
+    """One side's view of the page. ``words`` and ``area`` are memoryviews; ``fd`` the file behind them."""
+
+    __slots__ = ("_map", "area", "fd", "words")
+
+    def __init__(self, fd: int | None = None) -> None:
+        if fd is None:
+            fd = _anonymous_file()
+            os.ftruncate(fd, LOG_OFFSET)
+            os.lseek(fd, LOG_OFFSET, os.SEEK_SET)  # faulthandler writes at the file's position
+        self.fd = fd
+        self._map = mmap.mmap(fd, LOG_OFFSET)
+        view = memoryview(self._map)
+        self.words = view[:AREA_OFFSET].cast("Q")
+        self.area = view[AREA_OFFSET:]
+
+    def read_log(self) -> str:
+        """What was written to the log since it was last cleared."""
+        return os.pread(self.fd, _LOG_MOST, LOG_OFFSET).decode("utf-8", "replace")
+
+    def clear_log(self) -> None:
+        """Both sides share one file position: the next dump begins where the log begins."""
+        os.lseek(self.fd, LOG_OFFSET, os.SEEK_SET)
+        os.ftruncate(self.fd, LOG_OFFSET)
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            self.words.release()
+            self.area.release()
+            try:
+                self._map.close()
+            except BufferError:  # a traceback may still hold a view; the mapping goes with it
+                pass
+            os.close(self.fd)
+            self.fd = -1

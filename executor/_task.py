@@ -1,0 +1,90 @@
+"""What the scheduler deals in: one call with its options, which resolves exactly once.
+
+`Future` (one call) and `MapRun` (items of a map) are the two kinds of it. All methods are called with the manager's
+lock held unless they say otherwise.
+"""
+
+from __future__ import annotations
+
+from ._errors import Attempt
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ._options import Options
+    from ._session import Session
+    from ._worker import Worker
+
+__all__ = ["Task"]
+
+
+class Task:
+    """The interface; a mixin without state of its own."""
+
+    __slots__ = ()
+
+    splits = False  # whether it may be leased in portions
+    overhead = 4e-6  # seconds: what a call costs beside its own time
+
+    if TYPE_CHECKING:
+        lease: tuple[Worker, int] | None  # where it is, while it is leased
+        session: Session
+        options: Options
+        attempts: tuple[Attempt, ...]
+
+    def name(self) -> str:
+        """How the task is called in messages."""
+        raise NotImplementedError
+
+    def estimate_key(self) -> Any:
+        """What tasks that take about as long have in common."""
+        raise NotImplementedError
+
+    def size(self) -> int:
+        """How many calls this stands for."""
+        return 1
+
+    def portion(self, most: int) -> Task:
+        """A task of at most that many of its calls; this one keeps the rest. Only where ``splits``."""
+        raise NotImplementedError
+
+    def cut(self, item: int) -> Task | None:
+        """What has not begun, from that item on, as a task of its own; this one is without it."""
+        return self
+
+    def isolate(self, item: int) -> tuple[Task, Task | None]:
+        """The call that a dead worker was running, and what it had not begun."""
+        return self, None
+
+    def singles(self) -> list[Task]:
+        """One task for each of its calls."""
+        return [self]
+
+    def start(self) -> bool:
+        """It is leased now; False when it is not to run (it was cancelled meanwhile)."""
+        raise NotImplementedError
+
+    def encode(self, lease: int) -> tuple[tuple[Any, ...], list[int]]:
+        """The call for the wire and its descriptors. Without the lock; raises whatever pickling raises."""
+        raise NotImplementedError
+
+    def outcome(self, item: int, value: Any, error: BaseException | None) -> bool | None:
+        """The outcome of the call (of an item of it). True when the whole task is resolved now, None if it was known."""
+        raise NotImplementedError
+
+    def fail(self, error: BaseException) -> None:
+        """Resolve what has no outcome yet with this error."""
+        raise NotImplementedError
+
+    def mark_cancelled(self) -> None:
+        """Resolve what has no outcome yet as cancelled."""
+        raise NotImplementedError
+
+    def is_open(self) -> bool:
+        """Whether something of it has no outcome yet."""
+        raise NotImplementedError
+
+    def after(self) -> None:
+        """Call back who waits for the outcome. Without the lock."""
+        raise NotImplementedError

@@ -1,0 +1,317 @@
+"""The parent's handle on one worker process: its channel, its status page, the leases it holds."""
+
+from __future__ import annotations
+
+import enum
+import os
+import pickle
+import signal
+import socket
+
+from . import _worker_main
+from ._channel import Channel
+from ._forksafety import disown, own
+from ._messages import CALLS, RETIRE, SETUP
+from ._start import make_process, sigint_blocked
+from ._status import CUT, FILLED, ITEM, REVOKED, RUNNING, STARTED, StatusBlock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
+    from typing import Any
+
+    from ._task import Task
+
+__all__ = ["Lease", "Worker", "WorkerState"]
+
+
+class WorkerState(enum.IntEnum):
+    """STARTING → IDLE ⇄ BUSY → RETIRING → DEAD; any state may go to DEAD, and only DEAD is final.
+
+    STARTING  the process is on its way or runs the initializer
+    IDLE      no leases
+    BUSY      at least one lease
+    RETIRING  gets no more leases; ends when those it has are done
+    DEAD      the process has ended and everything it said has been read
+    """
+
+    STARTING = 0
+    IDLE = 1
+    BUSY = 2
+    RETIRING = 3
+    DEAD = 4
+
+
+class Lease:
+    """This task is with that worker. ``cost`` is the estimate (seconds) it was leased with, from ``key``'s record."""
+
+    __slots__ = ("cost", "key", "number", "task")
+
+    def __init__(self, number: int, task: Task, key: Any, cost: float) -> None:
+        self.number = number
+        self.task = task
+        self.key = key
+        self.cost = cost
+
+
+class Worker:
+    """One worker. Guarded by the manager's lock, but for what only the loop's leader touches (channel input)."""
+
+    __slots__ = (
+        "block",
+        "channel",
+        "cut",
+        "exit_seen_at",
+        "exitcode",
+        "feeding",
+        "id",
+        "idle_due",
+        "idle_since",
+        "in_hand",
+        "kill_error",
+        "leases",
+        "lifeline",
+        "name",
+        "next_lease",
+        "peak_memory",
+        "pid",
+        "pidfd",
+        "process",
+        "progress_due",
+        "ready_at",
+        "reclaimed",
+        "retire_reason",
+        "revoked",
+        "slot",
+        "slot_freed",
+        "started_at",
+        "state",
+        "tasks_done",
+        "tasks_leased",
+        "watch_due",
+    )
+
+    def __init__(self, id: int, now: float) -> None:
+        self.id = id  # never used again, unlike a pid
+        self.slot = -1  # until it is set up
+        self.name = f"ExecutorWorker-{id}"
+        self.state = WorkerState.STARTING
+        self.leases: dict[int, Lease] = {}
+        self.next_lease = 1
+        self.in_hand = 0.0  # seconds of work, by the estimates
+        self.feeding = False  # some thread is encoding calls for it
+        self.tasks_done = 0
+        self.tasks_leased = 0
+        self.started_at = now
+        self.ready_at: float | None = None
+        self.retire_reason: str | None = None
+        self.kill_error: BaseException | None = None  # what the running task is to be told
+        self.revoked: tuple[int, int] | None = None  # first and last lease of the range
+        self.reclaimed: set[int] = set()  # leases taken back whose SKIPPED has not come
+        self.peak_memory: int | None = None
+        self.exitcode: int | None = None
+        self.exit_seen_at: float | None = None
+        self.slot_freed = False
+        self.cut: tuple[int, int] | None = None  # of the running run: its lease, the first item not to begin
+        self.progress_due = False  # a timer is set
+        self.watch_due: float | None = None  # when the time limits are looked at next
+        self.idle_due = False  # a timer is set
+        self.idle_since = now
+        self.process: Any = None
+        self.channel: Channel | None = None
+        self.block: StatusBlock | None = None
+        self.lifeline = -1
+        self.pidfd = -1
+        self.pid: int | None = None
+
+    # --- starting -----------------------------------------------------------------------------------------
+
+    def start(self, context: BaseContext, initializer: Any, initargs: tuple[Any, ...]) -> None:
+        """Launch the process. Whatever can fail raises, and leaves nothing behind but what `discard` frees.
+
+        The process waits for `set_up` before it runs anything of the user's.
+        """
+        ours, theirs = socket.socketpair()
+        own(ours.fileno())
+        self.channel = Channel(ours)
+        try:
+            self.block = StatusBlock()
+            own(self.block.fd)
+            self.process = make_process(context, _worker_main.main, self.name, (theirs, initializer, initargs))
+            with sigint_blocked():
+                self.process.start()
+            self.pid = self.process.pid
+        finally:
+            theirs.close()
+        if self.pid is not None:
+            self.open_pidfd()
+
+    def set_up(self, slot: int, facts: dict[str, Any]) -> bool:
+        """Give it its slot, its status page and its lifeline; False when a part of that waits for the socket."""
+        assert self.channel is not None and self.block is not None
+        self.slot = slot
+        read_end, self.lifeline = os.pipe()
+        own(self.lifeline)
+        facts = {"id": self.id, "slot": slot, "name": self.name, **facts}
+        self.channel.post(pickle.dumps((SETUP, facts), 5), [os.dup(self.block.fd), read_end])
+        return self.channel.flush()
+
+    def open_pidfd(self) -> None:
+        """A descriptor that tells of the process's end, whatever its descendants hold open."""
+        if hasattr(os, "pidfd_open") and self.pid is not None:
+            try:
+                self.pidfd = own(os.pidfd_open(self.pid))
+            except OSError:  # gone already, or no descriptor left: the sentinel will tell
+                self.pidfd = -1
+
+    def take_pid(self) -> bool:
+        """After the sentinel became readable: True if it was the fork server's answer, not the end."""
+        if self.pid is not None:
+            return False
+        self.pid = self.process._popen.read_pid()
+        self.open_pidfd()
+        return True
+
+    # --- what it does -------------------------------------------------------------------------------------
+
+    @property
+    def words(self) -> memoryview:
+        assert self.block is not None
+        return self.block.words
+
+    def running(self) -> Lease | None:
+        """The lease that the worker has begun and whose outcome has not come, by its own word."""
+        return self.leases.get(self.words[RUNNING]) if self.leases else None
+
+    def words_running(self) -> int:
+        """The number of the lease that the worker began last, 0 if it has none or has gone."""
+        return 0 if self.state is WorkerState.DEAD else int(self.words[RUNNING])
+
+    def running_since(self) -> float:
+        """When that began: seconds of time.monotonic(). Read `running` first."""
+        return float(self.words[STARTED]) / 1e9
+
+    # --- messages -----------------------------------------------------------------------------------------
+
+    def post_calls(self, calls: list[tuple[Any, ...]], fds: list[int]) -> bool:
+        """Queue and write a batch of calls; False when a part of it waits for the socket."""
+        assert self.channel is not None
+        self.channel.post(pickle.dumps((CALLS, calls), 5), fds)
+        return self.channel.flush()
+
+    def post_retire(self) -> bool:
+        assert self.channel is not None
+        self.channel.post(pickle.dumps((RETIRE,), 5))
+        return self.channel.flush()
+
+    def unsent_outcomes(self) -> bytes:
+        """A copy of the records that the worker has put into shared memory and not sent yet."""
+        assert self.block is not None
+        return bytes(self.block.area[16 : max(16, self.block.words[FILLED])])
+
+    # --- revocation (the protocol: ARCHITECTURE.md) ---------------------------------------------------------
+
+    def revoke(self) -> bool:
+        """Write what is not to begin: the leases behind the running one, the items behind the running one.
+
+        False when there is nothing to revoke, or when the last range is not settled yet.
+        """
+        if self.revoked is not None:
+            return False
+        running = self.words[RUNNING]
+        numbers = [number for number in self.leases if number > running]
+        lease = self.leases.get(running)
+        item = self.words[ITEM] + 1
+        self.cut = (running, item) if lease is not None and item < lease.task.size() else None
+        if not numbers and self.cut is None:
+            return False
+        self.revoked = (numbers[0], numbers[-1]) if numbers else (0, 0)
+        self.words[REVOKED] = self.revoked[0] << 32 | self.revoked[1]
+        if self.cut is not None:
+            self.words[CUT] = running << 32 | item
+        return True
+
+    def reclaim(self) -> list[Task]:
+        """A millisecond after `revoke`: what can no longer begin, in its order."""
+        assert self.revoked is not None
+        running = self.words[RUNNING]
+        first, last = self.revoked
+        tasks = []
+        if self.cut is not None and self.cut[0] == running and running in self.leases:
+            rest = self.leases[running].task.cut(max(self.cut[1], self.words[ITEM] + 1))
+            if rest is not None:
+                tasks.append(rest)
+        first = max(first, running + 1)
+        for lease in [lease for number, lease in self.leases.items() if first <= number <= last]:
+            self.drop(lease)
+            self.reclaimed.add(lease.number)
+            tasks.append(lease.task)
+        for task in tasks:
+            task.lease = None
+            self.tasks_leased -= task.size()
+        self.settle_revocation()
+        return tasks
+
+    def settle_revocation(self) -> None:
+        """The range is free again once the worker has spoken on every lease in it."""
+        if self.revoked is not None and not self.reclaimed:
+            first, last = self.revoked
+            if not any(first <= number <= last for number in self.leases):
+                self.revoked = None
+
+    def drop(self, lease: Lease) -> None:
+        """The lease is over, however."""
+        del self.leases[lease.number]
+        self.in_hand = self.in_hand - lease.cost if self.leases else 0.0
+
+    # --- ending -------------------------------------------------------------------------------------------
+
+    def signal(self, signum: int) -> None:
+        """Send a signal to the process, and to no other that may have its pid by now."""
+        try:
+            if self.pidfd >= 0:
+                signal.pidfd_send_signal(self.pidfd, signum)
+            elif self.process is not None and self.process.is_alive() and self.pid is not None:
+                os.kill(self.pid, signum)
+        except (ProcessLookupError, ValueError):
+            pass
+
+    def collect_exitcode(self) -> bool:
+        """Whether the exit code is known now (some other code may have stolen it: then it never is)."""
+        try:
+            self.exitcode = self.process.exitcode
+        except (ValueError, AttributeError):  # closed, or never started
+            return True
+        return self.exitcode is not None
+
+    def crash_log(self) -> str:
+        return self.block.read_log() if self.block is not None else ""
+
+    def discard(self) -> None:
+        """Free what the parent holds of it. The process is to have ended (or not to have started)."""
+        self.state = WorkerState.DEAD
+        if self.channel is not None and self.channel.fileno() >= 0:
+            disown(self.channel.fileno())
+            self.channel.close()
+        for fd in (self.lifeline, self.pidfd):
+            if fd >= 0:
+                os.close(disown(fd))
+        self.lifeline = self.pidfd = -1
+        if self.block is not None:
+            disown(self.block.fd)
+            self.block.close()
+        if self.process is not None and self.process._popen is not None:
+            if self.process.exitcode is None:
+                self.process._popen.returncode = 255  # stolen, or the fork server has gone: it is dead all the same
+            self.process.join(0)
+            if hasattr(self.process._popen, "close"):  # loky's closes with its last reference
+                self.process.close()
+            self.process = None
+
+    def after_fork_in_child(self) -> None:
+        """The descriptors are closed already: keep their numbers from being closed again."""
+        if self.channel is not None:
+            self.channel.forget()
+        self.lifeline = self.pidfd = -1
+        if self.block is not None:
+            self.block.fd = -1

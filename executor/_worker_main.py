@@ -1,0 +1,339 @@
+"""Everything that runs in the child: set-up, then one call after the other until the parent says to retire.
+
+The order of the writes to the status page is the protocol (`_status`, ARCHITECTURE.md):
+
+    STARTED, then RUNNING   the parent must never see a new lease with an old start, or it would time it out
+    RUNNING, then a look at REVOKED   what the parent has revoked before it saw this lease running does not begin
+    outcome, then FILLED, then the next RUNNING   a death costs the task that ran, never one that was done
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import pickle
+import signal
+import socket
+import sys
+import threading
+import time
+
+from . import _current
+from ._channel import FRAME_HEADER, WorkerChannel
+from ._exceptions import dump_exception
+from ._messages import ALL_ITEMS, CALLS, HEADER, RETIRE, Kind, pad
+from ._pickling import Parcel, decode_parcel, encode
+from ._status import AREA_BYTES, CLOSED, CUT, FILLED, FINISHED, ITEM, REVOKED, RUNNING, SOFT, STARTED, StatusBlock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["DUMP_SIGNAL", "EXIT_CHANNEL_LOST", "SOFT_SIGNAL", "main"]
+
+# Signals that programs hardly ever use themselves.
+DUMP_SIGNAL = getattr(signal, "SIGRTMIN", signal.SIGUSR1) + (11 if hasattr(signal, "SIGRTMIN") else 0)
+SOFT_SIGNAL = getattr(signal, "SIGRTMIN", signal.SIGUSR2) + (12 if hasattr(signal, "SIGRTMIN") else 0)
+EXIT_CHANNEL_LOST = 75
+_FLUSH_AFTER = 500_000  # nanoseconds that an outcome may wait while more calls are in hand
+_FIRST = FRAME_HEADER.size  # the outcome area begins with room for the header of the frame it is sent as
+_LOW = 0xFFFFFFFF
+
+
+def main(sock: socket.socket, initializer: Any, initargs: tuple[Any, ...]) -> None:
+    """The target of the worker process."""
+    _reset_signals()
+    worker = _Worker(sock)
+    if worker.set_up() and worker.initialize(initializer, initargs):
+        del initializer, initargs
+        worker.serve()
+
+
+def _reset_signals() -> None:
+    """What a forked worker inherits is meant for the parent. Ctrl-C is the parent's to handle."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Not SIG_IGN: programs that a task starts would inherit that.
+    signal.signal(signal.SIGINT, lambda signum, frame: None)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _die_with_parent(lifeline: int) -> None:
+    """SIGKILL when the parent's end of the pipe closes, by the kernel: holds against C code that keeps the GIL."""
+    try:
+        import fcntl
+
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(lifeline, 10, signal.SIGKILL)  # F_SETSIG
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    except (ImportError, OSError, AttributeError):  # elsewhere than on Linux
+        threading.Thread(target=_watch, args=(lifeline,), name="executor-lifeline", daemon=True).start()
+        return
+    import select
+
+    poller = select.poll()
+    poller.register(lifeline, 0)
+    if poller.poll(0):  # it had died before the signal was armed
+        os._exit(EXIT_CHANNEL_LOST)
+
+
+def _watch(lifeline: int) -> None:
+    os.read(lifeline, 1)
+    os._exit(EXIT_CHANNEL_LOST)
+
+
+class _Worker:
+    """The worker's own state. One thread runs tasks; others may only send notes (guarded by ``_lock``)."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._channel = WorkerChannel(sock)
+        self._lock = threading.RLock()
+        self._block: StatusBlock
+        self._words: memoryview
+        self._area: memoryview
+        self._fill = _FIRST  # guarded by _lock: bytes of the area in use
+        self._flushed = 0  # when it was last sent
+        self._in_call = False  # a soft timeout may be raised now
+        self._forked = False  # this is a child that a task has forked
+        self._finalizer: Any = None
+
+    # --- set-up -------------------------------------------------------------------------------------------
+
+    def set_up(self) -> bool:
+        frame = self._channel.receive()
+        if frame is None:
+            return False
+        body, (status, lifeline) = frame
+        _, facts = pickle.loads(body)
+        _die_with_parent(lifeline)
+        self._block = StatusBlock(status)
+        self._words, self._area = self._block.words, self._block.area
+        self._words[FILLED] = _FIRST
+        os.register_at_fork(after_in_child=self._mark_forked)
+        faulthandler.enable(file=status, all_threads=True)
+        if hasattr(faulthandler, "register"):
+            faulthandler.register(DUMP_SIGNAL, file=status, all_threads=True)
+        signal.signal(SOFT_SIGNAL, self._raise_soft_timeout)
+        _current._worker = _current.WorkerInfo(facts["id"], facts["slot"], facts["name"], os.getpid())
+        self._finalizer = facts.get("finalizer")
+        return True
+
+    def _mark_forked(self) -> None:
+        self._forked = True
+        faulthandler.disable()  # a crash of the child is not a crash of the worker
+
+    def _raise_soft_timeout(self, signum: int, frame: object) -> None:
+        if self._in_call and self._words[SOFT] == self._words[RUNNING]:
+            from ._errors import SoftTimeout
+
+            raise SoftTimeout("the soft time limit of this task is reached")
+
+    def initialize(self, initializer: Any, initargs: tuple[Any, ...]) -> bool:
+        try:
+            if initializer is not None:
+                initializer(*initargs)
+            if self._finalizer is not None:
+                self._finalizer = pickle.loads(self._finalizer)
+        except BaseException as error:
+            self._put(0, Kind.FAILED, dump_exception(error))
+            self.flush()
+            return False
+        self._put(0, Kind.READY, b"")
+        self.flush()
+        return True
+
+    # --- the loop -----------------------------------------------------------------------------------------
+
+    def serve(self) -> None:
+        while True:
+            frame = self._channel.receive()
+            if frame is None:
+                os._exit(EXIT_CHANNEL_LOST)
+            body, fds = frame
+            message = pickle.loads(body)
+            if message[0] == RETIRE:
+                break
+            assert message[0] == CALLS
+            self._run(message[1], fds)
+            del message, frame, body
+            self.flush()
+        self._finalize()
+
+    def _finalize(self) -> None:
+        if self._finalizer is not None:
+            try:
+                self._finalizer()
+            except BaseException:
+                sys.excepthook(*sys.exc_info())
+        self._put(0, Kind.DONE, b"")
+        self.flush()
+
+    def _run(self, calls: list[tuple[Any, ...]], fds: list[int]) -> None:
+        words = self._words
+        now = time.monotonic_ns()
+        for call in calls:
+            lease = call[0]
+            words[STARTED] = now
+            words[RUNNING] = lease
+            revoked = words[REVOKED]
+            if revoked and revoked >> 32 <= lease <= revoked & _LOW:
+                self._skip(call, fds)
+            elif len(call) == 4:
+                now = self._run_items(call, now)
+            else:
+                taken = [fds.pop(0) for _ in range(call[2])] if len(call) == 3 else None
+                now = self._run_call(lease, call[1], taken, now)
+            if self._forked:
+                _leave_forked_child()
+            words[FINISHED] += 1
+            if now - self._flushed > _FLUSH_AFTER:
+                self.flush()
+                self._flushed = now
+        words[RUNNING] = 0
+
+    def _skip(self, call: tuple[Any, ...], fds: list[int]) -> None:
+        if len(call) == 3:
+            for _ in range(call[2]):
+                os.close(fds.pop(0))
+        self._put(call[0], Kind.SKIPPED, b"")
+
+    def _run_call(self, lease: int, payload: bytes, fds: list[int] | None, started: int) -> int:
+        """Run one task and put its outcome; returns the time it ended."""
+        kind = Kind.RETURNED
+        data: bytes | Parcel
+        try:
+            try:
+                self._in_call = True
+                fn, args, kwargs = pickle.loads(payload) if fds is None else decode_parcel(payload, fds)
+                _current._call = fn
+                value = fn(*args, **kwargs)
+            finally:
+                self._in_call = False  # a soft timeout that comes just before this is caught below, none comes after
+            data = encode(value)
+        except BaseException as error:
+            kind = Kind.RAISED
+            data = dump_exception(error)
+        now = time.monotonic_ns()
+        if not self._forked:
+            self._put(lease, kind, data, started, now - started)
+        _current._call = None
+        return now
+
+    # --- runs of map items --------------------------------------------------------------------------------
+
+    def _run_items(self, call: tuple[Any, ...], now: int) -> int:
+        lease, payload, star, items = call
+        words = self._words
+        words[ITEM] = 0
+        try:
+            fn = pickle.loads(payload)
+            if isinstance(items, bytes):
+                items = pickle.loads(items)
+                load = None
+            else:
+                load = pickle.loads
+        except BaseException as error:
+            self._put(lease | ALL_ITEMS << 32, Kind.RAISED, dump_exception(error))
+            return time.monotonic_ns()
+        _current._call = fn
+        for index, item in enumerate(items):
+            words[STARTED] = now
+            words[ITEM] = index
+            cut = words[CUT]
+            if cut and cut >> 32 == lease and index >= cut & _LOW:
+                self._put(lease | index << 32, Kind.SKIPPED, b"")
+                break
+            now = self._run_item(lease | index << 32, fn, item, load, star, now)
+            if self._forked:
+                _leave_forked_child()
+        _current._call = None
+        return now
+
+    def _run_item(self, lease: int, fn: Any, item: Any, load: Any, star: bool, started: int) -> int:
+        kind = Kind.RETURNED
+        data: bytes | Parcel
+        try:
+            try:
+                self._in_call = True
+                if load is not None:
+                    item = load(item)
+                value = fn(*item) if star else fn(item)
+            finally:
+                self._in_call = False
+            data = encode(value)
+        except BaseException as error:
+            kind = Kind.RAISED
+            data = dump_exception(error)
+        now = time.monotonic_ns()
+        if not self._forked:
+            self._put(lease, kind, data, started, now - started)
+            if now - self._flushed > _FLUSH_AFTER:
+                self.flush()
+                self._flushed = now
+        return now
+
+    # --- outcomes -----------------------------------------------------------------------------------------
+
+    def _put(self, lease: int, kind: int, data: bytes | Parcel, started: int = 0, duration: int = 0) -> None:
+        """Put a record where the parent finds it even if this process dies next."""
+        with self._lock:
+            if isinstance(data, Parcel):
+                self._send_parcel(lease, kind, data, started, duration)
+                return
+            size = len(data)
+            at = self._fill
+            end = at + 32 + pad(size)
+            if end > AREA_BYTES:
+                self.flush()
+                at = _FIRST
+                end = at + 32 + pad(size)
+                if end > AREA_BYTES:
+                    head = HEADER.pack(lease, kind | size << 8, started, duration)
+                    self._send([head, data, bytes(pad(size) - size)], ())
+                    return
+            area = self._area
+            HEADER.pack_into(area, at, lease, kind | size << 8, started, duration)
+            area[at + 32 : at + 32 + size] = data
+            self._fill = end
+            self._words[FILLED] = end
+
+    def _send_parcel(self, lease: int, kind: int, parcel: Parcel, started: int, duration: int) -> None:
+        self.flush()
+        size = len(parcel.data)
+        head = HEADER.pack(lease, kind | Kind.PARCEL | size << 8, started, duration)
+        self._send([head, parcel.data, bytes(pad(size) - size)], parcel.fds)
+        parcel.close()
+
+    def flush(self) -> None:
+        """Send what is in the area. It stays readable there until it is sent."""
+        with self._lock:
+            fill = self._fill
+            if fill == _FIRST:
+                return
+            FRAME_HEADER.pack_into(self._area, 0, fill - _FIRST, 0)
+            if self._words[CLOSED]:
+                os._exit(EXIT_CHANNEL_LOST)
+            try:
+                self._channel.send_bytes(self._area[:fill])
+            except OSError:  # the parent has gone, or a task closed our descriptor: it finds the rest in the area
+                os._exit(EXIT_CHANNEL_LOST)
+            self._fill = _FIRST
+            self._words[FILLED] = _FIRST
+
+    def _send(self, parts: list[bytes], fds: list[int] | tuple[int, ...]) -> None:
+        if self._words[CLOSED]:
+            os._exit(EXIT_CHANNEL_LOST)
+        try:
+            self._channel.send(parts, fds)
+        except OSError:
+            os._exit(EXIT_CHANNEL_LOST)
+
+
+def _leave_forked_child() -> None:
+    """A child that a task forked has come back from the task: it must not go on as a second worker."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(0)

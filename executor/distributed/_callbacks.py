@@ -1,0 +1,85 @@
+"""The package's dispatcher, for an executor that has no loop of its own: threads wait at a bell."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from time import monotonic
+from typing import Any, cast
+
+from executor._dispatcher import Dispatcher, running_asyncio_loop
+from executor._options import Options
+
+
+class Bell:
+    """Rung whenever something changes that a thread may wait for.  What the engine's loop is to its dispatcher."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+
+    def wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def wait(self, ready: Callable[[], bool], deadline: float | None, *_: object) -> None:
+        with self._changed:
+            self._changed.wait_for(ready, None if deadline is None else max(0.0, deadline - monotonic()))
+
+
+class Callbacks(Dispatcher):
+    """Callbacks of one executor, for the thread that made it."""
+
+    def __init__(self) -> None:
+        self._bell = Bell()
+        super().__init__(cast(Any, self._bell))
+        self._put_lock = threading.Lock()
+        self.waiters.append(cast(Any, self._bell))
+
+    def bound(self, options: Options) -> Options:
+        """Where an asyncio loop runs in this thread now, that is where the callbacks go."""
+        loop = running_asyncio_loop() if self.is_current() else None
+        return options if loop is None else options.changed({"callback_thread": loop})
+
+    def tell(self, future: Future[Any], options: Options) -> None:
+        """Queue the callback of a future that is done.  Any thread."""
+        if future.cancelled():
+            self.post(options, False, CancelledError())
+        elif (error := Future.exception(future)) is not None:
+            self.post(options, False, error)
+        else:
+            self.post(options, True, Future.result(future))
+        self._bell.wake()
+
+    def post(self, options: Options, succeeded: bool, value: Any) -> None:
+        """Queue the callback for a result or an error.  Any thread."""
+        callback = options.callback if succeeded else options.error_callback
+        if callback is None:
+            return
+        if options.callback_thread is not None:
+            try:
+                options.callback_thread.call_soon_threadsafe(callback, value)
+                return
+            except RuntimeError:  # that loop is closed: the end of `with` runs it
+                pass
+        with self._put_lock:
+            self.put(callback, value)
+
+    def wake(self) -> None:
+        """Whoever waits looks again.  Any thread."""
+        self._bell.wake()
+
+    def wait_until(self, ready: Callable[[], bool], deadline: float | None = None) -> None:
+        """Wait, and run callbacks meanwhile where this is their thread."""
+
+        def due() -> bool:
+            return bool(self.pending) and self.is_current()
+
+        while True:
+            if due():
+                self.run()
+            if ready():
+                return
+            self._bell.wait(lambda: ready() or due(), deadline)
+            if not due():
+                return

@@ -1,0 +1,55 @@
+"""The tests of the contract that hold for every executor, over a Dask cluster: only the constructor differs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import FunctionType
+from typing import Any
+
+import pytest
+
+from tests.contract import test_asyncio, test_future, test_map, test_shutdown, test_submit, test_wait
+from tests.contract.face import Face
+from tests.distributed.conftest import Make
+
+MODULES = (test_submit, test_map, test_future, test_wait, test_shutdown, test_asyncio)
+
+# Not promised here, and why.
+EXCLUDED = {
+    "test_two_at_once": "two executors on one cluster share its workers",
+}
+
+
+class DaskFace(Face):
+    """Stands for the module in the tests of the contract."""
+
+    def __init__(self, make: Make) -> None:
+        super().__init__("executor", "dask")
+        object.__setattr__(self, "_make", make)
+
+    def pool(self, max_workers: int | None = 2) -> Any:
+        return self._make(max_workers)
+
+    def context(self) -> None:
+        return None
+
+    @property
+    def ProcessPoolExecutor(self) -> Callable[..., Any]:  # noqa: N802  # the name of the class it stands for
+        """One that nobody holds but the test."""
+        return lambda max_workers, mp_context: self._make(max_workers, hold=False)
+
+
+@pytest.fixture
+def face(dask_executor: Make) -> Iterator[Face]:
+    yield DaskFace(dask_executor)
+
+
+@pytest.fixture
+def any_face(face: Face) -> Face:
+    return face
+
+
+for _module in MODULES:
+    for _name, _test in list(vars(_module).items()):
+        if _name.startswith("test_") and isinstance(_test, FunctionType) and _name not in EXCLUDED:
+            globals()[f"{_module.__name__.rpartition('.')[2]}_{_name.removeprefix('test_')}"] = _test

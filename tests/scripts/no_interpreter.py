@@ -1,0 +1,33 @@
+"""Start workers from an executable that ends at once, then from the right one."""
+
+from __future__ import annotations
+
+import multiprocessing.spawn
+import operator
+import sys
+
+from executor import BrokenProcessPool, ProcessPoolExecutor
+
+
+def outcome(pool: ProcessPoolExecutor) -> object:
+    try:
+        return pool.submit(operator.neg, 1).result(60)
+    except BrokenProcessPool as error:
+        return error
+
+
+def main(method: str) -> None:
+    right = multiprocessing.spawn.get_executable()
+    with ProcessPoolExecutor(2, mp_context=method) as pool:
+        multiprocessing.spawn.set_executable("/bin/false")
+        assert isinstance(error := outcome(pool), BrokenProcessPool), error
+        sys.stdout.write("refused\n")
+        assert isinstance(error := outcome(pool), BrokenProcessPool), error
+        sys.stdout.write("refused again\n")
+        multiprocessing.spawn.set_executable(right)
+        assert outcome(pool) == -1
+        sys.stdout.write("works again\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
