@@ -1,4 +1,4 @@
-"""One pool in a storm: ``python -m benchmarks.contestant LABEL TASKS SEED JOURNAL``.
+"""One pool in a storm. The arguments of its process: its label, the number of tasks, the seed, the journal.
 
 Runs the tasks and says, in a line of JSON, what became of them; waits for a line, which comes when the storm
 is over; says whether the pool still works. The killer is outside: benchmarks/storm.py.
@@ -104,7 +104,3 @@ def main() -> None:
         take_part(label, int(tasks), int(seed), journal)
     except ModuleNotFoundError as error:
         say({"absent": f"{error.name} is not installed"})
-
-
-if __name__ == "__main__":
-    main()

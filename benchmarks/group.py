@@ -22,11 +22,15 @@ go by themselves once everybody else has, and remove the semaphores that were fo
 
 
 class Group:
-    """``with Group(module, *arguments) as group``: at the end nothing of it is left, whatever it did."""
+    """``with Group(module, *arguments) as group``: at the end nothing of it is left, whatever it did.
+
+    The module's ``main()`` is called from ``-c``, so that there is no main module to import: each worker
+    under spawn and forkserver would load it again, and pay for what only the measuring side needs.
+    """
 
     def __init__(self, module: str, *arguments: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", module, *arguments],
+            [sys.executable, "-W", "ignore", "-c", f"from {module} import main; main()", *arguments],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

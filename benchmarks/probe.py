@@ -1,4 +1,4 @@
-"""One measurement in a fresh process: ``python -m benchmarks.probe CASE SUBJECT SIZE``.
+"""One measurement in a fresh process, whose arguments are the case, the subject and the size.
 
 Prints one line of JSON: ``{"value": ...}``, or ``{"absent": why}`` or ``{"failed": why}``. A process of its
 own keeps what one pool leaves behind (threads, imported modules, grown heaps) out of another's figures,
@@ -47,7 +47,3 @@ def main() -> None:
     name, subject, size = sys.argv[1:]
     say(measured(name, subject, int(size)))
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

@@ -48,6 +48,7 @@ WINDOW = 0.004  # seconds of work that a worker may have in hand
 _BATCH = 64  # calls in one message: the worker begins while the next are encoded
 _STUCK_AFTER = 0.003  # seconds after which the leases behind a running task are taken back
 _REVOKE_PAUSE = 0.001  # seconds; longer than any store buffer holds a write
+_FAIL_FAST = 1.0  # seconds after an initializer has raised in which a submit fails at once instead of trying again
 _LOW = 0xFFFFFFFF
 
 
@@ -67,6 +68,8 @@ class Engine:
         self._resolved: deque[Task] = deque()  # their callbacks are due
         self._hungry: dict[int, Worker] = {}  # workers that may take more
         self._unread: dict[int, Worker] = {}  # workers whose frames are not handled yet
+        self.broken: BaseException | None = None  # why no worker can be had, until one can
+        self._try_again_at = 0.0
         self._crash: BaseException | None = None
         self._dispatchers: dict[threading.Thread, Dispatcher] = {}
         self.owner_pid = os.getpid()
@@ -108,6 +111,11 @@ class Engine:
             self.feed(worker)
         elif grow:
             self.loop.call_soon(supervisor.start_needed)
+
+    def check_broken(self) -> None:
+        """Raise if workers have just been found to be impossible to initialise. With the lock."""
+        if self.broken is not None and monotonic() < self._try_again_at:
+            raise _copy_of(self.broken)
 
     def demand(self) -> int:
         return self.backlog.count(2 * self.settings.max_workers + 2)
@@ -352,6 +360,7 @@ class Engine:
             if returned:
                 self._give_back(returned)
             if records and records[-1][0]:
+                self.broken = None
                 self.supervisor.worked()
             if worker.revoked is not None:
                 worker.settle_revocation()
@@ -362,6 +371,7 @@ class Engine:
         if kind == Kind.FAILED and error is not None:
             failure = InitializerError(f"{type(error).__name__}: {error}")
             failure.__cause__ = error
+            self._try_again_at = monotonic() + _FAIL_FAST
             self.fail_pending(failure)
         self.supervisor.on_note(worker, kind)
 
@@ -500,12 +510,17 @@ class Engine:
         self.supervisor.kill(worker, _Stopped())
         return True
 
-    def cancel_pending(self, session: Session) -> None:
-        """Cancel what a session has pending. Any thread, without the lock."""
+    def cancel_pending(self, session: Session, *, keep: bool = False) -> None:
+        """Cancel what a session has pending. Any thread, without the lock.
+
+        ``keep``: but for as many tasks as there are workers free or on their way, which are theirs as good as begun.
+        """
         with self.lock:
             kept = []
+            busy = sum(worker.state is WorkerState.BUSY for worker in self.supervisor.workers.values())
+            free = self.settings.max_workers - busy
             for task in self.backlog.drain():
-                if task.session is session:
+                if task.session is session and not (keep and len(kept) < free):
                     task.mark_cancelled()
                     self.resolve(task, failed=False)
                 else:
@@ -563,6 +578,7 @@ class Engine:
 
     def fail_pending(self, error: BaseException) -> None:
         """Whatever is pending fails with this. With the lock."""
+        self.broken = error
         for task in self.backlog.drain():
             task.fail(_copy_of(error))
             self.resolve(task, failed=True)
@@ -572,7 +588,7 @@ class Engine:
 
     def on_worker_gone(self) -> None:
         if self._stopping and not self.supervisor.workers:
-            self.loop.close()
+            self._end()
         for parked in self.waiters:
             parked.wake()
 
@@ -606,8 +622,13 @@ class Engine:
             self._stopping = True
             self.supervisor.stop()
             if not self.supervisor.workers:
-                self.loop.close()
+                self._end()
         self.loop.wake()
+
+    def _end(self) -> None:
+        """The last worker has gone. What initializers were given is not to wait for the garbage collector."""
+        self.settings.release()
+        self.loop.close()
 
     def is_stopped(self) -> bool:
         return not self.supervisor.workers

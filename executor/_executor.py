@@ -136,12 +136,16 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         # Libraries read these of the standard class.
         self._max_workers: int = manager._settings.max_workers
         self._mp_context: BaseContext = manager._settings.context  # type: ignore[assignment]
-        self._initializer = initializer
-        self._initargs = initargs
         _register_exit_hook()
         _live.add(self)
         self._collected = weakref.finalize(self, _end_quietly, self._session, self._owns_manager)
         self._collected.atexit = False
+
+    @property
+    def _broken(self) -> str | bool:  # type: ignore[override]
+        """What libraries look at: why no worker can be had at present. It does not last: a later submit tries again."""
+        broken = self._session.engine.broken
+        return str(broken) if broken is not None else False
 
     # --- submitting -----------------------------------------------------------------------------------------
 
@@ -286,7 +290,7 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         with session.lock:
             session.close(_AFTER_SHUTDOWN)
         if cancel_futures:
-            _cancel_all(session)
+            _cancel_all(session, keep=True)
         if not wait:
             _end_when_idle(session, self._owns_manager)
             return
@@ -335,10 +339,10 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         self._manager._end_session(self._session, kill=kill)
 
 
-def _cancel_all(session: Session) -> None:
+def _cancel_all(session: Session, *, keep: bool = False) -> None:
     for work in list(session.maps):
         work.close()
-    session.engine.cancel_pending(session)
+    session.engine.cancel_pending(session, keep=keep)
 
 
 def _finish(session: Session, owns_manager: bool) -> None:

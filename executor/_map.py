@@ -349,8 +349,9 @@ class Map(Task):
                     if not return_exceptions:
                         raise value.error
                     value = value.error
-                yield value
-                del value
+                box = [value]
+                del value  # the caller is to hold the only reference
+                yield box.pop()
         finally:
             self.close()
 

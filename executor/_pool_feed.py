@@ -246,7 +246,6 @@ class Feed:
         on_end = self._on_end
         # Whoever keeps the results must not keep the executor.
         del self._submit, self._items, self._on_end
-        on_end(self)
         with self._cond:
             if not self._stopped:
                 self._failure = failure
@@ -254,6 +253,7 @@ class Feed:
             self._cond.notify_all()
             due = self._due_bells()
         _ring(due)
+        on_end(self)
 
 
 def _ring(bells: list[Bell]) -> None:

@@ -66,6 +66,7 @@ class Session:
             raise RuntimeError(self.closed)
         if _shutting_down:
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+        self.engine.check_broken()
 
     def submit(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options) -> Future:
         """A future for the call. Any thread."""
@@ -80,7 +81,7 @@ class Session:
                 if isinstance(value, Future):
                     return self._submit_dependent(future)
         with self.lock:
-            if self.closed is not None or _shutting_down or self.engine.forked:
+            if self.closed is not None or _shutting_down or self.engine.forked or self.engine.broken is not None:
                 self.check_open()
             self.outstanding += 1
             self.submitted += 1

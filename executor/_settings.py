@@ -1,4 +1,4 @@
-"""What a manager is made with: checked once, immutable after."""
+"""What a manager is made with: checked once, immutable after, until it is released."""
 
 from __future__ import annotations
 
@@ -80,6 +80,11 @@ class Settings:
         self.finalizer = finalizer
         self.intensity = restart_intensity or RestartIntensity()
         self.backoff = backoff or Backoff()
+
+    def release(self) -> None:
+        """No worker is started any more: let go of what it would be given."""
+        self.initializer = self.finalizer = None
+        self.initargs = ()
 
     @property
     def method(self) -> str:

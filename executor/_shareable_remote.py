@@ -215,18 +215,21 @@ class RemoteSemLock:
         self._depth = 0
 
     def _ask(self, what: int, patience: float = 0) -> int:
-        line = self._line()
+        line = None
         try:
+            line = self._line()
             answer = _exchange(line, what, patience)
         except ConnectionError:
-            line.close()
+            if line is not None:
+                line.close()
             raise ConnectionResetError(
                 "The process that made this lock has ended, and the lock with it: it was made under the "
                 "start method 'fork'. One of multiprocessing.get_context('forkserver') lives as long as "
                 "anybody has it."
             ) from None
         except BaseException:  # KeyboardInterrupt, or what a signal handler raises
-            _cancel(line)
+            if line is not None:
+                _cancel(line)
             raise
         self._idle.append(line)
         return answer
@@ -257,7 +260,11 @@ def _knock(descriptor: int) -> socket.socket:
     try:
         near, far = _pair()
         with far:
-            socket.send_fds(lobby, [b"+"], [far.fileno()])
+            try:
+                socket.send_fds(lobby, [b"+"], [far.fileno()])
+            except BaseException:
+                near.close()
+                raise
     finally:
         lobby.detach()  # it is not ours to close
     return near

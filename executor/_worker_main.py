@@ -10,6 +10,7 @@ The order of the writes to the status page is the protocol (`_status`, ARCHITECT
 from __future__ import annotations
 
 import faulthandler
+import logging
 import os
 import pickle
 import signal
@@ -136,6 +137,7 @@ class _Worker:
             if self._finalizer is not None:
                 self._finalizer = pickle.loads(self._finalizer)
         except BaseException as error:
+            logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
             self._put(0, Kind.FAILED, dump_exception(error))
             self.flush()
             return False

@@ -92,16 +92,20 @@ def _new(now: dict[Key, str], before: dict[Key, str]) -> dict[Key, str]:
 
 
 def _singletons() -> tuple[set[int | None], set[int | None]]:
-    """Pids and descriptors of what multiprocessing starts once, when it is first needed, and keeps."""
+    """Pids and descriptors of what a process starts once, when first needed, and keeps: servers, trackers."""
     pids: set[int | None] = set()
     descriptors: set[int | None] = set()
     for name in ("multiprocessing.resource_tracker", "loky.backend.resource_tracker"):
         if tracker := getattr(sys.modules.get(name), "_resource_tracker", None):
             pids.add(tracker._pid)
             descriptors.add(tracker._fd)
-    if server := getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None):
-        pids.add(server._forkserver_pid)
-        descriptors.add(server._forkserver_alive_fd)
+    for name, attribute in (
+        ("multiprocessing.forkserver", "_forkserver"),
+        ("executor._fork_server", "_server"),
+    ):
+        if server := getattr(sys.modules.get(name), attribute, None):
+            pids.add(server._forkserver_pid)
+            descriptors.add(server._forkserver_alive_fd)
     return pids, descriptors
 
 

@@ -226,7 +226,8 @@ def through_an_executor(lock: Any) -> bool:
     """Whether a worker of an executor of this task finds the lock free."""
     from executor import ProcessPoolExecutor
 
-    with ProcessPoolExecutor(1) as pool:
+    # Not "forkserver": the server would outlive the task.
+    with ProcessPoolExecutor(1, mp_context="fork") as pool:
         return bool(pool.submit(is_free, lock).result(HANG))
 
 

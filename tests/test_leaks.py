@@ -1,4 +1,4 @@
-"""The leak check sees what a test can leave behind.  (What it sees here is cleaned up before it looks itself.)"""
+"""The leak check sees what a test can leave behind.  (Here it is cleaned up before it looks itself.)"""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def test_a_child_and_then_its_zombie() -> None:
 def test_an_orphan_that_was_started() -> None:
     before = leaks.Snapshot.take()
     reading, writing = os.pipe()
-    parent = subprocess.run([sys.executable, "-c", ORPHAN], stdin=reading, capture_output=True, check=True)
+    command = [sys.executable, "-c", ORPHAN]
+    parent = subprocess.run(command, stdin=reading, stdout=subprocess.PIPE, check=True)
     orphan = int(parent.stdout)
     assert f"process {orphan}: " in seen(before)
     os.close(writing)
@@ -113,24 +114,34 @@ def test_a_file_in_shared_memory() -> None:
     assert str(path) not in seen(before)
 
 
-@pytest.mark.parametrize("hold", ["open(sys.argv[1])", "mmap.mmap(open(sys.argv[1], 'r+').fileno(), 1)"])
-def test_not_a_file_of_somebody_else(hold: str) -> None:
-    path = leaks.SHM / f"foreign-{uuid.uuid4().hex}"
-    program = f"import mmap, sys; held = {hold}; print('held', flush=True); sys.stdin.read()"
+STRANGER = """
+import _multiprocessing, os, sys
+name = sys.argv[1]
+if name.startswith("sem."):
+    held = _multiprocessing.SemLock(0, 1, 1, name.removeprefix("sem."), False)
+else:
+    held = open("/dev/shm/" + name, "x")
+print(os.getpid(), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("kind", ["sem.", ""], ids=["semaphore", "file"])
+def test_not_a_file_of_somebody_else(kind: str) -> None:
+    name = f"{kind}foreign-{uuid.uuid4().hex[:8]}"
     before = leaks.Snapshot.take()
-    path.write_bytes(b"x")
-    # A new session, started by a shell that is gone, without our environment: somebody else.
-    shell = ["sh", "-c", 'exec 3<&0; "$@" <&3 & echo $!', "sh", sys.executable, "-c", program, str(path)]
+    # Started by a shell that is gone, without our environment: somebody else.
+    shell = ["sh", "-c", 'exec 3<&0; "$@" <&3 &', "sh", sys.executable, "-c", STRANGER, name]
     reading, writing = os.pipe()
-    stranger = subprocess.Popen(shell, stdin=reading, stdout=subprocess.PIPE, env={}, start_new_session=True)
-    assert stranger.stdout is not None
-    lines = {stranger.stdout.readline(), stranger.stdout.readline()}
-    stranger.wait()
+    with subprocess.Popen(shell, stdin=reading, stdout=subprocess.PIPE, env={}) as parent:
+        assert parent.stdout is not None
+        stranger = int(parent.stdout.readline())
+    path = leaks.SHM / name
+    assert path.exists()
     assert str(path) not in seen(before)
-    kill(int((lines - {b"held\n"}).pop()))
+    kill(stranger)
     assert eventually(lambda: str(path) in seen(before))
     path.unlink()
-    stranger.stdout.close()
     os.close(reading)
     os.close(writing)
 

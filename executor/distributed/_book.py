@@ -24,16 +24,16 @@ from typing import Any
 
 from distributed import KilledWorker
 
-from executor._errors import Attempt, ForkedExecutor, WorkerLost
+from executor._errors import Attempt, DependencyFailed, ForkedExecutor, WorkerLost
 from executor._exceptions import load_exception
 from executor._options import Options
+from executor._stats import Stats, WorkerStats
 
 from ._callbacks import Callbacks
 from ._future import Call, DaskFuture
 from ._link import Link, open_client
 from ._parcel import Hole, dump, load
 from ._remote import NotBegun, TaskRaised
-from ._stats import Stats, WorkerStats
 
 log = logging.getLogger("executor")
 
@@ -129,13 +129,27 @@ class Book:
         """How many tasks the cluster can run at once; 1 at least."""
         return max(1, sum(int(row["threads"]) for row in self.link.workers()))
 
+    def wait(
+        self, ready: Callable[[], bool], deadline: float | None, waiters: Callable[[], list[Any]], *_: Any
+    ) -> bool:
+        """Wait until ``ready()``, running callbacks meanwhile where this is their thread.
+
+        ``waiters``: whoever makes it true wakes those in this list.
+        """
+        self.check_process()
+        parked = waiters()
+        parked.append(self.dispatcher)
+        try:
+            self.dispatcher.wait_until(ready, deadline)
+        finally:
+            parked.remove(self.dispatcher)
+        return ready()
+
     def wait_for(self, future: DaskFuture, timeout: float | None) -> None:
         """Until it is done, running callbacks meanwhile where this is their thread; TimeoutError after the time."""
         if not future.done():
-            self.check_process()
             deadline = None if timeout is None else time.monotonic() + timeout
-            self.dispatcher.wait_until(future.done, deadline)
-            if not future.done():
+            if not self.wait(future.done, deadline, list):
                 raise TimeoutError
 
     def stats(self) -> Stats:
@@ -192,6 +206,7 @@ class Book:
         self.dispatcher.wait_until(self._over.is_set)
         if self.dispatcher.is_current():
             self.dispatcher.run()
+            self.dispatcher.close()
 
     # --- sending, from any thread ---------------------------------------------------------------------------
 
@@ -364,7 +379,9 @@ class Book:
         if dependency.cancelled():
             self._finish(future, DaskFuture.mark_cancelled)
         elif (error := Future.exception(dependency)) is not None:
-            self._fail(future, error)
+            failure = DependencyFailed(future.name)
+            failure.__cause__ = error
+            self._fail(future, failure)
 
     def _fail(self, future: DaskFuture, error: BaseException) -> None:
         self._finish(future, lambda future: future.set_exception(error))
@@ -425,14 +442,14 @@ def _is_of_another(error: BaseException | None, key: str) -> bool:
 
 def _worker_stats(row: dict[str, Any], names: dict[str, str]) -> WorkerStats:
     return WorkerStats(
-        id=row["address"],
-        slot=None,
+        id=row["number"],
+        slot=-1,  # Dask's workers have none
         name=row["name"],
         pid=row["pid"],
         state="BUSY" if row["running"] else "IDLE",
         task=names.get(row["key"]),
         task_seconds=row["seconds"],
         tasks_done=row["ended"],
-        age=None,
+        age=row["age"],
         memory=row["memory"],
     )

@@ -65,6 +65,9 @@ class Callbacks(Dispatcher):
         with self._put_lock:
             self.put(callback, value)
 
+    def __del__(self) -> None:
+        self.close()
+
     def wake(self) -> None:
         """Whoever waits looks again.  Any thread."""
         self._bell.wake()

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import itertools
+import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Self, cast
 
+from executor._asyncio import amap
 from executor._current import function_name
 from executor._options import Options
+from executor._stats import Stats
 
 from ._book import Book
 from ._future import Call, DaskFuture
 from ._map import Arguments, Feed, Run, Unordered, ordered
-from ._stats import Stats
 from ._refusals import REFUSED_ARGUMENTS, refuse_argument, refuse_method
 from ._remote import run_chunk
 
@@ -69,6 +72,12 @@ class _Submitter:
         results = Unordered(self._book)
         results.feed = self._feed(fn, iterables, 1, buffersize, results.note_done)
         return results
+
+    def amap(
+        self, fn: Callable[..., Any], *iterables: Any, buffersize: int | None = None
+    ) -> AsyncIterator[Any]:
+        """``async for`` over the results in order; reads at most ``buffersize`` items ahead (default: 2 a thread)."""
+        return amap(cast(Any, self), fn, iterables, buffersize, self._book.threads())
 
     def options(self, **options: Any) -> _Submitter:
         """The same executor's submit and map, with these options: retries, priority, callback, error_callback, name.
@@ -150,7 +159,8 @@ class DaskExecutor(_Submitter, concurrent.futures.Executor):
 
         ``cancel_futures`` cancels what has not begun. Any thread, more than once.
         """
-        self._book.check_process()
+        if not self._book.is_of_this_process:
+            return
         for feed in list(self._feeds):
             # The standard map has read its items by now; those of ours that are left are read here.
             self._book.cancel_later(feed.stop()) if cancel_futures else feed.fill(to_the_end=True)
@@ -168,6 +178,14 @@ class DaskExecutor(_Submitter, concurrent.futures.Executor):
             self._book.abandon()
         else:
             self.shutdown(wait=True)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        # Its callbacks are called by the loop, which goes on meanwhile.
+        await asyncio.get_running_loop().run_in_executor(None, self.shutdown)
+        self.run_callbacks()
 
     def stats(self) -> Stats:
         """A snapshot: what this executor has counted, and one row for each worker of the cluster.
@@ -229,8 +247,11 @@ def _post_results(book: Book, options: Options, run: Run) -> None:
 def _finish_everything() -> None:
     """At the end of the program: pending work is finished, as with the standard pool."""
     books = [book for book in _books if book.is_of_this_process and not book.abandoned]
+    interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt and not hasattr(sys, "ps1")
     for book in books:
-        book.end()
+        book.abandon() if interrupted else book.end()
+    if interrupted:
+        return
     for book in books:
         book.wait_ended()
 

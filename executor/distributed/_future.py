@@ -44,12 +44,17 @@ class DaskFuture(concurrent.futures.Future[Any]):
         self.begun: list[tuple[str, int]] = []  # Dask's event loop only: worker address and pid, one an attempt
 
     @property
+    def session(self) -> Book:
+        """Where this package's ``wait`` and ``as_completed`` wait."""
+        return self.book
+
+    @property
     def attempts_left(self) -> int:
         return self.options.retries + 1 - len(self.begun)
 
     def cancel(self) -> bool:
         """Cancel the call unless it has begun.  The scheduler is asked, so after True it never runs."""
-        if not self.done() and not self.running():
+        if not self.done():
             self.book.cancel([self])
         return self.cancelled()
 

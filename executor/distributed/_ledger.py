@@ -36,9 +36,11 @@ class Entry:
 
 @dataclass(slots=True)
 class Page:
-    """What has begun on one worker."""
+    """One worker, and what has begun there."""
 
-    pid: int
+    number: int  # never used again
+    pid: int | None = None  # None until something has begun
+    since: float = field(default_factory=time.monotonic)
     keys: set[str] = field(default_factory=set)
     begun: Counter[str] = field(default_factory=Counter)  # topic: how many calls
 
@@ -52,10 +54,13 @@ class Ledger(SchedulerPlugin):
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
         self._pages: dict[str, Page] = {}  # by worker address
+        self._numbered = 0
         self._scheduler: Any = None
 
     def start(self, scheduler: Any) -> None:  # type: ignore[override]  # declared async there, yet may be either
         self._scheduler = scheduler
+        for worker in scheduler.workers:
+            self._page(worker)
         scheduler.handlers.update({BEGIN: self.begin, CANCEL: self.cancel, WORKERS: self.workers})
 
     # --- questions, from workers and clients ----------------------------------------------------------------
@@ -75,7 +80,8 @@ class Ledger(SchedulerPlugin):
             return "lost"
         entry.begun.append((worker, pid))
         entry.since = time.monotonic()
-        page = self._pages.setdefault(worker, Page(pid))
+        page = self._page(worker)
+        page.pid = pid
         page.keys.add(key)
         page.begun[topic] += 1
         self._tell(entry, "begun", key, worker, pid)
@@ -96,9 +102,15 @@ class Ledger(SchedulerPlugin):
         """One row for each worker of the cluster, with what it does for one executor."""
         return [self._row(address, topic) for address in self._scheduler.workers]
 
+    def _page(self, worker: str) -> Page:
+        if worker not in self._pages:
+            self._pages[worker] = Page(self._numbered)
+            self._numbered += 1
+        return self._pages[worker]
+
     def _row(self, address: str, topic: str) -> dict[str, Any]:
         state = self._scheduler.workers[address]
-        page = self._pages.get(address, Page(pid=0))
+        page = self._page(address)
         running = {
             key: entry.since
             for key in page.keys
@@ -108,12 +120,14 @@ class Ledger(SchedulerPlugin):
         return {
             "address": address,
             "name": str(state.name),
-            "pid": page.pid or None,
+            "number": page.number,
+            "age": time.monotonic() - page.since,
+            "pid": page.pid,
             "threads": state.nthreads,
             "running": len(running),
             "ended": page.begun[topic] - len(running),
             "key": oldest,
-            "seconds": None if oldest is None else time.monotonic() - running[oldest],
+            "seconds": 0.0 if oldest is None else time.monotonic() - running[oldest],
             "memory": state.memory.process,
         }
 
@@ -122,6 +136,9 @@ class Ledger(SchedulerPlugin):
     def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
         if finish == "forgotten":
             self._forget(key)
+
+    def add_worker(self, scheduler: Any, worker: str) -> None:  # type: ignore[override]  # as `start`
+        self._page(worker)
 
     def remove_worker(self, scheduler: Any, worker: str, **kwargs: Any) -> None:
         """Tell the clients whose calls were there.  Dask has already placed them again; they will ask to begin."""

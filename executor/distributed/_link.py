@@ -21,6 +21,29 @@ _quieting = threading.Lock()  # Dask's configuration is one for the process, and
 Outcome = Callable[[str, "bytes | None", "BaseException | None"], None]
 
 
+class _OwnClient(Client):
+    """A client that stops its event loop also where Dask forgets to: not connected at all, or not any more."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        try:
+            super().__init__(*arguments, **options)
+        except BaseException:
+            if self.status == "closed":  # it was started
+                self._stop_loop()
+            raise
+
+    def close(self, *arguments: Any, **options: Any) -> Any:
+        was_closed = self.status == "closed"
+        super().close(*arguments, **options)
+        if was_closed:
+            self._stop_loop()
+
+    def _stop_loop(self) -> None:
+        loop = self.loop
+        with contextlib.suppress(RuntimeError):  # closed already
+            loop.add_callback(loop.stop)
+
+
 def open_client(address_or_client: Any, security: Any) -> tuple[Client, bool]:
     """The client, and whether it is ours to close."""
     if isinstance(address_or_client, Client):
@@ -33,7 +56,7 @@ def open_client(address_or_client: Any, security: Any) -> tuple[Client, bool]:
     # Without any address Dask starts a cluster on this machine: of processes, as a process pool has them, and
     # without a port for browsers.
     local = {"processes": True, "threads_per_worker": 1, "dashboard_address": None} if here else {}
-    return Client(address_or_client, security=security, set_as_default=False, **local), True
+    return _OwnClient(address_or_client, security=security, set_as_default=False, **local), True
 
 
 @contextlib.contextmanager

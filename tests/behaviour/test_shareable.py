@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import multiprocessing.managers
+import multiprocessing.resource_tracker
 import os
 import queue
 import signal
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import loky.backend.resource_tracker
 import pytest
 
 from executor import ProcessPoolExecutor, SoftTimeout, WorkerLost, wait
@@ -27,6 +29,14 @@ CONTEXTS = tasks.CONTEXTS
 
 # Value, Array, Barrier and Pipe are not in loky's context.
 OF_MULTIPROCESSING = ("fork", "forkserver", "spawn")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_multiprocessing_keeps() -> None:
+    """Start what it starts once and keeps: its resource trackers, and a file for small shared values."""
+    multiprocessing.resource_tracker.ensure_running()
+    loky.backend.resource_tracker.ensure_running()
+    multiprocessing.RawArray("b", 1 << 16)
 
 
 @pytest.fixture(scope="module", params=START_METHODS)
@@ -224,8 +234,8 @@ def test_items_larger_than_a_pipe(pool: ProcessPoolExecutor, mp_ctx: Any) -> Non
     close(large)
 
 
-def test_a_queue_that_a_task_has_made(pool: ProcessPoolExecutor, ctx: Any) -> None:
-    made = pool.submit(tasks.make_queue, ctx.get_start_method()).result(HANG)
+def test_a_queue_that_a_task_has_made(pool: ProcessPoolExecutor, mp_ctx: Any) -> None:
+    made = pool.submit(tasks.make_queue, mp_ctx.get_start_method()).result(HANG)
     pool.submit(tasks.put_all, made, [1, 2]).result(HANG)
     assert tasks.get_many(made, 2) == [1, 2]
     close(made)
@@ -350,8 +360,8 @@ def test_a_proxy_brings_the_key_of_its_manager(pool: ProcessPoolExecutor) -> Non
 # --- passing on, and coming back ----------------------------------------------------------------------------
 
 
-def test_a_lock_made_by_a_task(pool: ProcessPoolExecutor, ctx: Any) -> None:
-    lock = pool.submit(tasks.make_lock, ctx.get_start_method()).result(HANG)
+def test_a_lock_made_by_a_task(pool: ProcessPoolExecutor, mp_ctx: Any) -> None:
+    lock = pool.submit(tasks.make_lock, mp_ctx.get_start_method()).result(HANG)
     with lock:
         assert not pool.submit(tasks.is_free, lock).result(HANG)
     assert pool.submit(tasks.is_free, lock).result(HANG)
@@ -371,11 +381,13 @@ def test_a_lock_passed_on_to_a_process_that_a_task_forks(pool: ProcessPoolExecut
     assert pool.submit(tasks.through_a_process, "fork", lock).result(HANG)
 
 
-def test_a_lock_passed_on_to_a_process_that_a_task_spawns(pool: ProcessPoolExecutor) -> None:
-    lock = multiprocessing.get_context("spawn").Lock()
-    with lock:
-        assert not pool.submit(tasks.through_a_process, "spawn", lock).result(HANG)
-    error = pool.submit(tasks.through_a_process, "spawn", multiprocessing.get_context("fork").Lock()).exception(HANG)
+@pytest.mark.parametrize("start_method", OF_MULTIPROCESSING)  # nothing can be spawned from a worker of loky's
+def test_a_lock_passed_on_to_a_process_that_a_task_spawns(start_method: str) -> None:
+    named, nameless = multiprocessing.get_context("spawn").Lock(), multiprocessing.get_context("fork").Lock()
+    with ProcessPoolExecutor(1, mp_context=start_method) as pool:
+        with named:
+            assert not pool.submit(tasks.through_a_process, "spawn", named).result(HANG)
+        error = pool.submit(tasks.through_a_process, "spawn", nameless).exception(HANG)
     assert "can be passed on to tasks" in str(error)
 
 
@@ -391,7 +403,7 @@ def test_a_worker_forked_after_the_lock_was_made(ctx: Any) -> None:
 
 def test_two_executors_share_a_lock(pool: ProcessPoolExecutor, ctx: Any, gate: Gate) -> None:
     lock = ctx.Lock()
-    with ProcessPoolExecutor(1) as other:
+    with ProcessPoolExecutor(1, mp_context="fork") as other:
         holder = other.submit(tasks.hold, lock, gate)
         gate.wait_arrivals()
         assert not pool.submit(tasks.is_free, lock).result(HANG)
@@ -442,7 +454,7 @@ def test_a_lock_whose_waiter_is_interrupted_is_not_lost(ctx: Any) -> None:
             assert isinstance(waiting.exception(HANG), SoftTimeout)
         assert lock.acquire(timeout=HANG)
         lock.release()
-        assert pool.submit(tasks.is_free, lock).result(HANG)
+        assert pool.submit(tasks.acquire, lock).result(HANG)
 
 
 def test_a_lock_whose_holder_is_killed_stays_locked(start_method: str, ctx: Any) -> None:
@@ -457,13 +469,13 @@ def test_a_lock_whose_holder_is_killed_stays_locked(start_method: str, ctx: Any)
         assert pool.submit(tasks.is_free, lock).result(HANG)
 
 
-def test_a_lock_of_a_worker_that_has_gone(start_method: str, ctx: Any) -> None:
+def test_a_lock_of_a_worker_that_has_gone(start_method: str, mp_ctx: Any) -> None:
     with ProcessPoolExecutor(1, mp_context=start_method) as pool:
-        lock = pool.submit(tasks.make_lock, ctx.get_start_method()).result(HANG)
+        lock = pool.submit(tasks.make_lock, mp_ctx.get_start_method()).result(HANG)
         pid = pool.submit(os.getpid).result(HANG)
         kill(pid)
         pool.submit(os.getpid).exception(HANG)
-        if ctx.get_start_method() != "fork":
+        if mp_ctx.get_start_method() != "fork":
             assert tasks.is_free(lock)
             return
         # The worker served it.

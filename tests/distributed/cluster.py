@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,17 @@ _running: list[Cluster] = []
 
 
 class Cluster:
-    def __init__(self, workers: int, directory: Path, *arguments: str, nanny: bool = True) -> None:
-        """``arguments`` go to the scheduler and to the workers."""
+    def __init__(
+        self,
+        workers: int,
+        directory: Path,
+        *arguments: str,
+        nanny: bool = True,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """``arguments`` and ``environment`` are for the scheduler and for the workers."""
+        paths = filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])
+        self._environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | dict(environment or {})
         self.directory = directory
         self._file = directory / "scheduler.json"
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -33,13 +42,12 @@ class Cluster:
 
     def _start(self, program: str, *arguments: str) -> None:
         command = [sys.executable, "-m", f"distributed.cli.{program}", *arguments]
-        paths = filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])
         with (self.directory / f"{program}.log").open("wb") as log:
             self._processes.append(
                 subprocess.Popen(
                     command,
                     cwd=self.directory,
-                    env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+                    env=self._environment,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -87,8 +95,8 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster(workers: int, directory: Path, *arguments: str, nanny: bool = True) -> Iterator[Cluster]:
-    started = Cluster(workers, directory, *arguments, nanny=nanny)
+def cluster(workers: int, directory: Path, *arguments: str, **how: Any) -> Iterator[Cluster]:
+    started = Cluster(workers, directory, *arguments, **how)
     try:
         yield started
     finally:

@@ -14,9 +14,14 @@ from tests.distributed.conftest import Make
 
 MODULES = (test_submit, test_map, test_future, test_wait, test_shutdown, test_asyncio)
 
-# Not promised here, and why.
+# Not run here, and why.
 EXCLUDED = {
     "test_two_at_once": "two executors on one cluster share its workers",
+    "test_a_future_made_by_hand": "no executor in it",
+    "test_a_future_made_by_hand_that_fails": "no executor in it",
+    "test_a_future_made_by_hand_and_cancelled": "no executor in it",
+    "test_a_future_made_by_hand_wakes_its_waiters": "no executor in it",
+    "test_as_completed_gives_a_cancelled_future": "no executor in it",
 }
 
 
