@@ -8,7 +8,7 @@ from multiprocessing.reduction import ForkingPickler
 
 import cloudpickle
 
-from . import _shareable
+from . import _shareable, _shareable_descriptors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,13 +43,12 @@ def dumps(
     speaks of the caller's own object and not of cloudpickle's ways.
     """
     file = io.BytesIO()
-    with _shareable.collecting() as fds:
+    with _shareable_descriptors.collecting() as fds:
         try:
             _Pickler(file, buffer_callback).dump(obj)
         except BaseException as error:
-            for fd in fds:
-                _shareable.os.close(fd)
-            if plain is None or isinstance(error, _shareable.NotShareable):
+            _shareable_descriptors.close_all(fds)
+            if plain is None or isinstance(error, _shareable_descriptors.NotShareable):
                 raise
             raise plain from None
     return file.getvalue(), list(fds)

@@ -121,7 +121,7 @@ def decode_parcel(data: bytes | memoryview, fds: list[int]) -> Any:
             views = [view if free else view.toreadonly() for view, free in zip(views, writable)]
         if not fds:
             return Loads(rest, buffers=views)
-        from ._shareable import providing
+        from ._shareable_descriptors import providing
 
         with providing(fds):
             return Loads(rest, buffers=views)

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
         def demand(self) -> int:
             """How many more calls wait than there are workers about to be free. With the lock."""
 
-        def on_frames(self, worker: Worker) -> None:
-            """The worker has said something."""
+        def on_frames(self, worker: Worker, *, last: bool = False) -> None:
+            """The worker has said something; ``last``: and will say nothing more."""
 
         def on_exit(self, worker: Worker, error: WorkerLost) -> bool:
             """The worker has gone: settle its leases. True if a running task explains it. With the lock."""
@@ -240,7 +240,7 @@ class Supervisor:
             channel.receive()
             if len(channel.frames) == before:
                 break  # a descendant holds the other end open; nothing more is in it
-        self._owner.on_frames(worker)
+        self._owner.on_frames(worker, last=True)
         self._bury(worker)
 
     def _bury(self, worker: Worker) -> None:

@@ -89,7 +89,9 @@ class Book:
         future = DaskFuture(self, call, self.dispatcher.bound(options))
         dependencies = list(call.dependencies())
         if any(dependency.book is not self for dependency in dependencies):
-            raise ValueError("a future of another executor cannot be an argument: wait for its result instead")
+            raise ValueError(
+                "a future of another executor cannot be an argument: wait for its result instead"
+            )
         with self._lock:
             if self._broken is not None:
                 raise BrokenProcessPool(self._broken)
@@ -358,7 +360,9 @@ class Book:
         worker, pid = future.begun[-1]
         attempts = tuple(Attempt(pid, f"lost with worker {worker}") for worker, pid in future.begun)
         reason = "was lost by the cluster"
-        self._fail(future, WorkerLost(worker=worker, pid=pid, task=future.name, attempts=attempts, reason=reason))
+        self._fail(
+            future, WorkerLost(worker=worker, pid=pid, task=future.name, attempts=attempts, reason=reason)
+        )
 
     def _engine_cancelled(self, future: DaskFuture, error: BaseException) -> None:
         """Dask gave the call up, not its caller: the scheduler is gone, was restarted, or lost a dependency."""

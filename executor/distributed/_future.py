@@ -41,7 +41,9 @@ class DaskFuture(concurrent.futures.Future[Any]):
         self.key = ""  # guarded by the book's lock: Dask's name for the call, a new one each time it is sent
         self.remote: Any = None  # guarded by the book's lock: Dask's own future, None while it is not there
         self.withdrawn = False  # guarded by the book's lock: being cancelled, so it is not sent again
-        self.begun: list[tuple[str, int]] = []  # Dask's event loop only: worker address and pid, one an attempt
+        self.begun: list[
+            tuple[str, int]
+        ] = []  # Dask's event loop only: worker address and pid, one an attempt
 
     @property
     def session(self) -> Book:

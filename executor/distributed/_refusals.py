@@ -29,7 +29,9 @@ _TIME_LIMIT = (
     "bound the wait with result(timeout=), or let the task watch the clock"
 )
 _SIZE = "how many workers there are is the cluster's business; start more of them, or cluster.scale(n)"
-_INITIALIZER = "give the workers a distributed.WorkerPlugin (client.register_plugin), or dask worker --preload"
+_INITIALIZER = (
+    "give the workers a distributed.WorkerPlugin (client.register_plugin), or dask worker --preload"
+)
 _RECYCLING = "start the workers with --lifetime, --lifetime-stagger and --lifetime-restart"
 _OWN_LOGS = "the workers' output is with whoever started them; client.get_worker_logs() reads it"
 _STOPPING = (
@@ -62,7 +64,10 @@ REFUSED_ARGUMENTS: Mapping[str, tuple[Any, str]] = {
     "forward_logging": (False, _OWN_LOGS),
     "env": (None, "set the environment where the workers are started"),
     "worker_threads": (None, "set OMP_NUM_THREADS where the workers are started; a nanny sets it to 1"),
-    "callback_thread": (None, "callbacks run on the thread that made the executor; hand them over from there"),
+    "callback_thread": (
+        None,
+        "callbacks run on the thread that made the executor; hand them over from there",
+    ),
     "slot": (None, "Dask's workers have no slots; client.submit(workers=) pins a task to a worker"),
     "key": (None, "client.submit(workers=) pins a task to a worker"),
     "resources": (None, "start workers with --resources and use client.submit(resources=)"),

@@ -53,7 +53,9 @@ def test_a_worker_killed_in_the_middle_costs_the_task_that_it_ran(
     assert error.exitcode is None  # Dask does not tell it
     assert [attempt.pid for attempt in error.attempts] == [victim]
     gate.open()
-    assert [f.result(HANG) for f in futures if f is not futures[number]] == [i for i in range(30) if i != number]
+    assert [f.result(HANG) for f in futures if f is not futures[number]] == [
+        i for i in range(30) if i != number
+    ]
     # Dask would have run it again; and nothing else ran twice.
     assert sorted(map(int, Path(notes).read_text().split())) == list(range(30))
 
@@ -116,9 +118,7 @@ def test_no_retry_after_an_exception_of_its_own(dask_executor: Make, tmp_path: P
 
 
 def test_a_chunk_is_lost_as_a_whole(dask_executor: Make) -> None:
-    results = list(
-        dask_executor().map(die_on, [3] * 6, range(6), chunksize=2, return_exceptions=True)
-    )
+    results = list(dask_executor().map(die_on, [3] * 6, range(6), chunksize=2, return_exceptions=True))
     assert [r for r in results if not isinstance(r, BaseException)] == [0, 1, 4, 5]
     assert [type(r) for r in results[2:4]] == [WorkerLost, WorkerLost]
 

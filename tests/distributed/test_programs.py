@@ -42,9 +42,7 @@ def test_pending_work_and_callbacks_are_finished(pair: Cluster, gate: Gate, scen
 
 
 @pytest.mark.parametrize("scenario", ["is_interrupted", "is_interrupted_without_with"])
-def test_one_ctrl_c_ends_it(
-    single: Cluster, single_client: Client, tmp_path: Path, scenario: str
-) -> None:
+def test_one_ctrl_c_ends_it(single: Cluster, single_client: Client, tmp_path: Path, scenario: str) -> None:
     """The task that runs cannot be stopped, but nobody waits for it; what had not begun never does."""
     gate = new_gate(tmp_path)
     with run(single, scenario, Path(gate.directory)) as running:

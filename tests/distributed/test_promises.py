@@ -97,7 +97,9 @@ def test_futures_as_arguments(dask_executor: Make, gate: Gate) -> None:
     assert executor.submit(tasks.add, total, further).result(HANG) == 154
 
 
-def test_what_needs_a_failed_one_fails_with_its_error(dask_executor: Make, gate: Gate, tmp_path: Path) -> None:
+def test_what_needs_a_failed_one_fails_with_its_error(
+    dask_executor: Make, gate: Gate, tmp_path: Path
+) -> None:
     executor = dask_executor()
     failing = executor.submit(fail_after, gate)
     dependents = [executor.submit(tasks.touch, failing)]
@@ -393,7 +395,10 @@ def test_two_gates_two_executors_on_one_cluster(dask_executor: Make, tmp_path: P
     """Shutting one down leaves the other's calls alone."""
     gates = [new_gate(tmp_path), new_gate(tmp_path)]
     first, second = dask_executor(), dask_executor()
-    futures = [executor.submit(tasks.stop_at, gate, i) for i, (executor, gate) in enumerate(zip((first, second), gates, strict=True))]
+    futures = [
+        executor.submit(tasks.stop_at, gate, i)
+        for i, (executor, gate) in enumerate(zip((first, second), gates, strict=True))
+    ]
     for gate in gates:
         gate.wait_arrivals()
     gates[0].open()

@@ -18,7 +18,16 @@ from tests.support import HANG
 def make_certificate(directory: Path, name: str) -> tuple[str, str]:
     """A key and a certificate that vouches for itself."""
     key, certificate = directory / f"{name}.key", directory / f"{name}.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+    ]
     command += ["-days", "2", "-subj", f"/CN={name}", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(command, check=True, capture_output=True)
     return str(key), str(certificate)
