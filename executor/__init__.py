@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ._future import Future
     from ._manager import WorkerManager
     from ._policy import Backoff, RestartIntensity
+    from ._pool import Pool
     from ._reusable import get_reusable_executor
     from ._stats import Stats, WorkerStats
     from ._waiting import as_completed, wait
@@ -69,6 +70,7 @@ _HOMES = {
     "Future": "executor._future",
     "InitializerError": "executor._errors",
     "MemoryQuotaExceeded": "executor._errors",
+    "Pool": "executor._pool",
     "ProcessPoolExecutor": "executor._executor",
     "RemoteException": "executor._errors",
     "RestartIntensity": "executor._policy",
@@ -103,6 +105,7 @@ __all__ = [
     "InitializerError",
     "InvalidStateError",
     "MemoryQuotaExceeded",
+    "Pool",
     "ProcessPoolExecutor",
     "RemoteException",
     "RestartIntensity",

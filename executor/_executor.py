@@ -207,8 +207,10 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
             raise ValueError("buffersize must be None or > 0")
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
-        from ._map import Map, deadline_of
+        from ._map import Map, deadline_of, map_by_submit
 
+        if type(self).submit is not ProcessPoolExecutor.submit:
+            return map_by_submit(self.submit, fn, iterables, deadline_of(timeout), buffersize, return_exceptions)
         if not self._session.engine._started:
             refuse_while_importing_main()
         deadline = deadline_of(timeout)

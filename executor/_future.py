@@ -124,6 +124,10 @@ class Future(Task, StandardFuture):  # type: ignore[type-arg]
             self.session.note_running(self)
         return self._state == RUNNING
 
+    def __repr__(self) -> str:
+        self.running()  # the state is looked up when asked for
+        return super().__repr__()
+
     def done(self) -> bool:
         """Whether the call has ended or was cancelled."""
         return self._state in _DONE

@@ -371,3 +371,41 @@ class Map(Task):
 
 def deadline_of(timeout: float | None) -> float | None:
     return None if timeout is None else monotonic() + timeout
+
+
+def map_by_submit(
+    submit: Callable[..., Any],
+    fn: Callable[..., Any],
+    iterables: tuple[Iterable[Any], ...],
+    deadline: float | None,
+    buffersize: int | None,
+    return_exceptions: bool,
+) -> Iterator[Any]:
+    """`map` for a subclass with a `submit` of its own, which is to see each call."""
+    source = zip(*iterables)
+    futures = deque(submit(fn, *args) for args in islice(source, buffersize))
+    return _fetch(submit, fn, source, futures, deadline, return_exceptions)
+
+
+def _fetch(
+    submit: Callable[..., Any],
+    fn: Callable[..., Any],
+    source: Iterator[Any],
+    futures: deque[Any],
+    deadline: float | None,
+    return_exceptions: bool,
+) -> Iterator[Any]:
+    try:
+        while futures:
+            timeout = None if deadline is None else max(0.0, deadline - monotonic())
+            error = futures[0].exception(timeout)
+            future = futures.popleft()
+            args = next(source, None)
+            if args is not None:
+                futures.append(submit(fn, *args))
+            box = [error if error is not None and return_exceptions else future.result()]
+            del future, error
+            yield box.pop()
+    finally:
+        for future in futures:
+            future.cancel()

@@ -187,8 +187,10 @@ class Pool:
     def imap(self, func: Callable[[Any], R], iterable: Iterable[Any], chunksize: int = 1) -> IMapIterator[R]:
         """An iterator of ``func(item)`` for each item, in order.
 
-        The iterable is read in another thread, a bounded way ahead of the results taken; ``join()`` reads it
-        to its end.  What it raises is raised after the results of the items before.
+        The iterable is read in another thread, as there; but only a bounded way ahead of the results taken:
+        few items while calls take long, never more than 512 (chunks, if any) for each process; 10,000 items of
+        a collection, which is in memory already.  ``join()`` reads it to its end.  What it raises is raised
+        after the results of the items before.
         """
         feed, chunked = self._feed(func, iterable, chunksize, ordered=True)
         return IMapIterator(self, feed, chunked)
@@ -264,13 +266,16 @@ class Pool:
     ) -> None:
         self.terminate()
 
-    def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
+    def __del__(
+        self, _warn: Callable[..., None] = warnings.warn, _getpid: Callable[[], int] = os.getpid
+    ) -> None:
+        if self._state == PoolState.INIT or self._pid != _getpid():
+            return
         if self._state == PoolState.RUN:
             _warn(f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self)
-        if self._state != PoolState.INIT:
-            # The executor finishes what was submitted, and its workers go with it.
-            for feed in self._feeds.running():
-                feed.stop()
+        # The executor finishes what was submitted, and its workers go with it.
+        for feed in self._feeds.running():
+            feed.stop()
 
     def __reduce__(self) -> Any:
         raise NotImplementedError("pool objects cannot be passed between processes or pickled")
@@ -322,10 +327,10 @@ def _terminate_at_exit(pool: Pool) -> None:
         _registered = True
         # atexit is too late, threads are joined before.  The last hook is called first: this one before that
         # of the executor, which was there before.
-        threading._register_atexit(_terminate_all)
+        threading._register_atexit(_terminate_all)  # type: ignore[attr-defined]
 
 
 def _terminate_all() -> None:
     for pool in list(_alive):
-        if pool._pid == os.getpid():  # not in a forked child
+        if pool._pid == os.getpid():  # else this is a forked child
             pool.terminate()

@@ -33,18 +33,24 @@ class ParentThread:
         finally:
             self._in_callback = False
 
-    def run_callbacks(self) -> None:
-        """Run those that are due, if this is the thread and it is not in one of them."""
-        executor = self._executor()
-        if executor is not None:
-            executor.run_callbacks(0)
+    def run_callbacks(self) -> bool:
+        """Run the callbacks that are due; False if the calling thread cannot."""
+        executor = self._executor_for_callbacks()
+        if executor is None:
+            return False
+        executor.run_callbacks(0)
+        return True
 
     def bell(self) -> Bell:
         """For the calling thread to wait with."""
-        executor = self._executor()
-        if executor is None or self._in_callback or threading.current_thread() is not self._thread:
-            return Bell()
-        return _CallbackBell(executor)
+        executor = self._executor_for_callbacks()
+        return Bell() if executor is None else _CallbackBell(executor)
+
+    def _executor_for_callbacks(self) -> ProcessPoolExecutor | None:
+        """None in another thread, and inside a callback: one never runs inside another."""
+        if threading.current_thread() is not self._thread or self._in_callback:
+            return None
+        return self._executor()
 
 
 class Bell:

@@ -81,7 +81,7 @@ class AsyncResult(Generic[R]):
         if self._has_callback:
             # Takes the executor's lock: what was done before is booked then, and its callback is due.
             wait(self._futures, 0)
-            self._parent.run_callbacks()
+            self._has_callback = not self._parent.run_callbacks()
 
     def _error(self) -> BaseException | None:
         """The first failure, in the order of the items."""
@@ -205,4 +205,4 @@ def show_as_there(error: BaseException) -> None:
     if isinstance(error.__cause__, RemoteTraceback):
         from multiprocessing import pool
 
-        error.__cause__ = pool.RemoteTraceback(error.__cause__.tb)
+        error.__cause__ = pool.RemoteTraceback(error.__cause__.tb)  # type: ignore[attr-defined]

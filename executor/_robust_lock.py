@@ -95,7 +95,7 @@ class RobustLock:
         if died is not None:
             self._give_back()
             raise HolderDied(died)
-        self._record.write(_myself())
+        self._note()
         return True
 
     def release(self) -> None:
@@ -113,7 +113,7 @@ class RobustLock:
         """
         self._take(True, None)
         died = self._record.read()
-        self._record.write(_myself())
+        self._note()
         return died
 
     def holder(self) -> Holder | None:
@@ -153,7 +153,12 @@ class RobustLock:
             self._threads.release()
         return taken
 
+    def _note(self) -> None:
+        self._record.write(_myself())
+        _held.add(self)
+
     def _give_back(self) -> None:
+        _held.discard(self)
         self._thread = None
         self._lock.release()
         self._threads.release()
@@ -170,6 +175,8 @@ class RobustLock:
         self._start_free()
 
 
+# A lock that is held stays: without its last descriptor it would look like one whose holder died.
+_held: set[RobustLock] = set()
 _locks: weakref.WeakValueDictionary[tuple[int, int], RobustLock] = weakref.WeakValueDictionary()
 _watches_forks = False
 
@@ -194,6 +201,7 @@ def _inode(descriptor: int) -> tuple[int, int]:
 
 
 def _after_fork() -> None:
+    _held.clear()
     for lock in list(_locks.values()):
         lock.after_fork()
 
@@ -209,7 +217,9 @@ class _Record:
     """Who holds the lock, on the page that all its users share. Written by who holds it."""
 
     def __init__(self, descriptor: int) -> None:
-        self._page = mmap.mmap(descriptor, _SIZE)
+        # mmap keeps a copy of its descriptor, also in a forked child: not one of the description that is locked.
+        file = OwnedDescriptor(_reopen(descriptor))
+        self._page = mmap.mmap(file.fileno(), _SIZE)
 
     def read(self) -> Holder | None:
         length = int.from_bytes(self._page[:2], "little")

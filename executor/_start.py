@@ -60,14 +60,10 @@ def _only_fork_can_share(initargs: tuple[Any, ...]) -> bool:
     synchronize = sys.modules.get("multiprocessing.synchronize")
     if synchronize is None:
         return False
-    for value in initargs:
-        if isinstance(value, synchronize.SemLock):
-            semlock = value._semlock  # type: ignore[attr-defined]
-            try:
-                synchronize._multiprocessing.SemLock._rebuild(0, semlock.kind, semlock.maxvalue, semlock.name)  # type: ignore[attr-defined]
-            except (OSError, TypeError):
-                return True
-    return False
+    return any(
+        isinstance(value, synchronize.SemLock) and value._semlock.name is None  # type: ignore[attr-defined]
+        for value in initargs
+    )
 
 
 def refuse_while_importing_main() -> None:

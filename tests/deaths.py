@@ -39,8 +39,9 @@ def die(how: str) -> NoReturn:
     elif how == "abort":
         os.abort()
     else:
-        signal.signal(getattr(signal, how), signal.SIG_DFL) if how != "SIGKILL" else None
-        os.kill(os.getpid(), getattr(signal, how))
+        number = getattr(signal, how)
+        ctypes.CDLL(None).signal(number, None)  # signal.signal() is for the main thread only
+        os.kill(os.getpid(), number)
     time.sleep(60)
     raise AssertionError(f"{how} did not kill")
 

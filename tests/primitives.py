@@ -24,6 +24,25 @@ def context(method: str) -> Any:
     return multiprocessing.get_context(method)
 
 
+def start_what_stays() -> None:
+    """What multiprocessing and loky start once, and keep: resource trackers, a file for small shared values."""
+    import loky.backend.resource_tracker
+    import multiprocessing.resource_tracker
+
+    multiprocessing.resource_tracker.ensure_running()
+    loky.backend.resource_tracker.ensure_running()
+    multiprocessing.RawArray("b", 1 << 16)
+
+
+def start_workers(pool: Any, count: int, gate: Gate) -> None:
+    """Let so many workers run before the test begins."""
+    futures = [pool.submit(gate.stop) for _ in range(count)]
+    gate.wait_arrivals(count)
+    gate.open()
+    for future in futures:
+        future.result(HANG)
+
+
 def is_free(lock: Any) -> bool:
     """Whether it could be acquired now."""
     if not lock.acquire(False):
@@ -49,6 +68,26 @@ def hold(lock: Any, gate: Gate) -> None:
 def hold_and_die(lock: Any) -> None:
     lock.acquire()
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def recover_and_die(lock: Any) -> None:
+    lock.recover()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hold_fork_and_die(lock: Any, gate: Gate) -> None:
+    """Leave a child behind, which ends when the gate is open."""
+    lock.acquire()
+    if os.fork() == 0:
+        gate.stop()
+        os._exit(0)
+    gate.wait_arrivals()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def acquire_and_release(lock: Any) -> bool:
+    with lock:
+        return True
 
 
 def arrive_and_acquire(lock: Any, gate: Gate) -> bool:

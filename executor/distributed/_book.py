@@ -1,16 +1,15 @@
 """The calls that are open, and what becomes of each.
 
     submit ▸ send ▸ Link ════▸ scheduler ▸ worker
-    settle ◂ queue ◂ Link ◂════ outcome, "begun", "lost"
+    settle ◂ Clerk ◂ Link ◂════ outcome, "begun", "lost"
 
-Three kinds of threads meet here: the callers'; Dask's event loop, which only marks futures as running and puts
-what it hears into a queue; and the book's own, which settles futures, so that no code of a user ever runs in
-Dask's loop. Every call is settled exactly once: by whoever removes it from ``_open``.
+Three kinds of threads meet here: the callers'; Dask's event loop, which only marks futures as running and
+hands on what it hears; and the clerk's, which settles futures, so that no code of a user ever runs in Dask's
+loop. Every call is settled exactly once: by whoever removes it from ``_open``.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -18,52 +17,42 @@ import uuid
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import CancelledError, Future
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import Any
 
 from distributed import KilledWorker
 
-from executor._errors import Attempt, DependencyFailed, ForkedExecutor, WorkerLost
+from executor._errors import DependencyFailed, ForkedExecutor
 from executor._exceptions import load_exception
 from executor._options import Options
-from executor._stats import Stats, WorkerStats
+from executor._stats import Stats
 
 from ._callbacks import Callbacks
+from ._clerk import Clerk
 from ._future import Call, DaskFuture
 from ._link import Link, open_client
-from ._parcel import Hole, dump, load
+from ._parcel import dump, load
 from ._remote import NotBegun, TaskRaised
-
-log = logging.getLogger("executor")
-
-
-@dataclass(slots=True)
-class Counters:
-    """Guarded by the book's lock."""
-
-    submitted: int = 0
-    done: int = 0
-    failed: int = 0
-    cancelled: int = 0
-    retried: int = 0
+from ._stats import Counters, snapshot
 
 
 class Book:
+    """All methods may be called from any thread, unless they are below the name of one."""
+
     def __init__(self, address_or_client: Any, security: Any, defaults: Options) -> None:
+        self.engine = self  # for this package's `wait`: futures of one engine can be waited for in one place
         self.defaults = defaults
         self.dispatcher = Callbacks()
-        self.counters = Counters()
         self.abandoned = False
         self._pid = os.getpid()
         self._lock = threading.Lock()
+        self._counters = Counters()  # guarded by _lock
         self._open: dict[str, DaskFuture] = {}  # guarded by _lock: by key
         self._finishing = 0  # guarded by _lock: removed from _open, but not yet told
         self._ended = False  # guarded by _lock: takes no more calls
         self._closing = False  # guarded by _lock
         self._broken: str | None = None  # guarded by _lock: why there is no scheduler any more
         self._over = threading.Event()
-        self._queue: SimpleQueue[tuple[Callable[..., None], tuple[Any, ...]] | None] = SimpleQueue()
+        self._clerk = Clerk("executor-dask", self.dispatcher.run_if_orphaned, self._close)
         client, owned = open_client(address_or_client, security)
         try:
             self.link = Link(client, owned, self._hear_outcome, self._hear_event)
@@ -71,21 +60,20 @@ class Book:
             if owned:
                 client.close()
             raise
-        self._thread = threading.Thread(target=self._settle_all, name="executor-dask", daemon=True)
-        self._thread.start()
-
-    # --- callers' threads -----------------------------------------------------------------------------------
+        self._clerk.start()
 
     @property
     def is_of_this_process(self) -> bool:
         return os.getpid() == self._pid
 
-    def check_process(self) -> None:
+    def _check_process(self) -> None:
         if not self.is_of_this_process:
             raise ForkedExecutor(self._pid)
 
+    # --- calls ----------------------------------------------------------------------------------------------
+
     def submit(self, call: Call, options: Options) -> DaskFuture:
-        self.check_process()
+        self._check_process()
         future = DaskFuture(self, call, self.dispatcher.bound(options))
         dependencies = list(call.dependencies())
         if any(dependency.book is not self for dependency in dependencies):
@@ -98,28 +86,39 @@ class Book:
             if self._ended:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             self._enter(future)
-            self.counters.submitted += 1
+            self._counters.submitted += 1
         for dependency in dependencies:
             dependency.add_done_callback(lambda done: self._fail_with(future, done))
         self._send(future)
         return future
 
+    def _enter(self, future: DaskFuture) -> None:
+        # holds _lock
+        future.key = f"{future.name}-{uuid.uuid4()}"
+        self._open[future.key] = future
+
     def cancel(self, futures: Collection[DaskFuture]) -> None:
         """Cancel those that have not begun; returns when it is known which ones these are."""
-        self.check_process()
+        self._check_process()
         with self._lock:
             mine = [f for f in futures if self._open.get(f.key) is f and not f.running()]
             sent = {future.key: future for future in mine if future.remote is not None}
             for future in mine:
                 future.withdrawn = True
-        begun = [sent[key] for key in self.link.forbid(list(sent))] if sent else []
+        begun = [sent[key] for key in self._forbid(list(sent))]
         for future in mine:
             if future not in begun:
                 self._finish(future, DaskFuture.mark_cancelled)
         self._give_back(begun)
 
+    def _forbid(self, keys: list[str]) -> Collection[str]:
+        try:
+            return self.link.forbid(keys) if keys else ()
+        except OSError:  # nobody can tell; the loss of the scheduler is what will settle them
+            return keys
+
     def _give_back(self, futures: Iterable[DaskFuture]) -> None:
-        """They had begun, so they were not cancelled.  One that was lost meanwhile has not been sent again."""
+        """They had begun, so they were not cancelled.  One that was lost meanwhile is sent again now."""
         for future in futures:
             with self._lock:
                 future.withdrawn = False
@@ -127,9 +126,15 @@ class Book:
             if unsent:
                 self._send(future)
 
-    def threads(self) -> int:
-        """How many tasks the cluster can run at once; 1 at least."""
-        return max(1, sum(int(row["threads"]) for row in self.link.workers()))
+    def cancel_later(self, futures: list[DaskFuture]) -> None:
+        """The same as ``cancel`` for whoever cannot wait."""
+        self._clerk.put(self.cancel, futures)
+
+    def open_futures(self) -> list[DaskFuture]:
+        with self._lock:
+            return list(self._open.values())
+
+    # --- waiting and looking --------------------------------------------------------------------------------
 
     def wait(
         self, ready: Callable[[], bool], deadline: float | None, waiters: Callable[[], list[Any]], *_: Any
@@ -138,7 +143,7 @@ class Book:
 
         ``waiters``: whoever makes it true wakes those in this list.
         """
-        self.check_process()
+        self._check_process()
         parked = waiters()
         parked.append(self.dispatcher)
         try:
@@ -148,29 +153,36 @@ class Book:
         return ready()
 
     def wait_for(self, future: DaskFuture, timeout: float | None) -> None:
-        """Until it is done, running callbacks meanwhile where this is their thread; TimeoutError after the time."""
+        """Until it is done, running callbacks meanwhile; TimeoutError when that takes too long."""
         if not future.done():
             deadline = None if timeout is None else time.monotonic() + timeout
             if not self.wait(future.done, deadline, list):
                 raise TimeoutError
 
+    def threads(self) -> int:
+        """How many tasks the cluster can run at once; 1 at least."""
+        return max(1, sum(int(row["threads"]) for row in self.link.workers()))
+
     def stats(self) -> Stats:
         rows = [] if self._over.is_set() else self.link.workers()
         with self._lock:
-            names = {key: future.name for key, future in self._open.items()}
-            running = sum(future.running() for future in self._open.values())
-            counters = self.counters
-            return Stats(
-                submitted=counters.submitted,
-                done=counters.done,
-                failed=counters.failed,
-                cancelled=counters.cancelled,
-                retried=counters.retried,
-                pending=len(self._open) - running,
-                running=running,
-                restarts={},
-                workers=tuple(_worker_stats(row, names) for row in rows),
-            )
+            return snapshot(self._counters, self._open, rows)
+
+    # --- the end --------------------------------------------------------------------------------------------
+
+    def refuse_more(self) -> None:
+        with self._lock:
+            self._ended = True
+
+    def end(self) -> None:
+        """Take no more calls; let go of the scheduler when the last one is settled."""
+        with self._lock:
+            self._ended = True
+            self._close_when_empty()
+
+    def end_later(self) -> None:
+        """The same for a finalizer, which may run while its thread holds the lock."""
+        self._clerk.put(self.end)
 
     def abandon(self) -> None:
         """After Ctrl-C: cancel what has not begun, and do not wait for the rest, not even at exit."""
@@ -179,66 +191,53 @@ class Book:
         self.cancel(self.open_futures())
         self.end()
 
-    def open_futures(self) -> list[DaskFuture]:
-        with self._lock:
-            return list(self._open.values())
-
-    def refuse_more(self) -> None:
-        with self._lock:
-            self._ended = True
-
-    def end(self) -> None:
-        """Take no more calls; let go of the scheduler when the last one is settled.  Any thread, also twice."""
-        with self._lock:
-            self._ended = True
-            self._close_when_empty()
-
-    def end_later(self) -> None:
-        """The same for a finalizer, which may run while this thread holds the lock."""
-        self._queue.put((self.end, ()))
-
-    def cancel_later(self, futures: list[DaskFuture]) -> None:
-        """The same as ``cancel`` for whoever cannot wait."""
-        self._queue.put((self.cancel, (futures,)))
-
     def wait_ended(self) -> None:
-        """Until every call is settled and the connection closed, running the callbacks that are this thread's."""
-        if threading.current_thread() is self._thread:  # in a done callback: what it waits for comes after it
+        """Until all is settled and the connection closed, running the callbacks that are this thread's."""
+        if self._clerk.is_current():  # in a done callback: what it would wait for comes after it
             return
         self.dispatcher.wait_until(self._over.is_set)
         if self.dispatcher.is_current():
             self.dispatcher.run()
             self.dispatcher.close()
 
-    # --- sending, from any thread ---------------------------------------------------------------------------
-
-    def _enter(self, future: DaskFuture) -> None:
+    def _close_when_empty(self) -> None:
         # holds _lock
-        future.key = f"{future.name}-{uuid.uuid4()}"
-        self._open[future.key] = future
+        if self._ended and not self._open and not self._finishing and not self._closing:
+            self._closing = True
+            self._clerk.finish()
+
+    def _close(self) -> None:
+        try:
+            self.link.close()
+        finally:
+            self._over.set()
+            self.dispatcher.wake()
+
+    # --- sending --------------------------------------------------------------------------------------------
 
     def _send(self, future: DaskFuture, by_value: bool = False) -> None:
         """Send the call, or see to it that it is sent when the future that it needs is done.
 
-        The result of a dependency that Dask still holds stays there; others are sent along. ``by_value`` waits
-        for all dependencies, and sends them along.
+        The result of a dependency that Dask still holds stays there; others are sent along. ``by_value``
+        waits for all dependencies, and sends them along.
         """
         while (call := future.call) is not None:
             there: dict[DaskFuture, Any] = {}
             for dependency in call.dependencies():
                 if dependency.done():
-                    continue
-                if by_value or dependency.remote is None:
+                    self._fail_with(future, dependency)
+                elif by_value or dependency.remote is None:
                     dependency.add_done_callback(lambda _: self._send(future, by_value))
                     return
-                there[dependency] = dependency.remote
-            if self._send_now(future, call, there):
+                else:
+                    there[dependency] = dependency.remote
+            if future.done() or self._send_now(future, call, there):
                 return
 
     def _send_now(self, future: DaskFuture, call: Call, there: dict[DaskFuture, Any]) -> bool:
         """False when Dask has let go of a dependency meanwhile."""
         try:
-            payload = dump(_filled(call, list(there)))
+            payload = dump(call.filled(list(there)))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # whatever a __reduce__ raises: it is this call's outcome
@@ -274,7 +273,7 @@ class Book:
     # --- Dask's event loop ----------------------------------------------------------------------------------
 
     def _hear_outcome(self, key: str, payload: bytes | None, error: BaseException | None) -> None:
-        self._queue.put((self._settle, (key, payload, error)))
+        self._clerk.put(self._settle, key, payload, error)
 
     def _hear_event(self, event: dict[str, Any]) -> None:
         with self._lock:
@@ -282,37 +281,15 @@ class Book:
         if future is None:
             return
         if event["what"] == "lost":
-            self._queue.put((self._lose, (future,)))
+            self._clerk.put(self._lose, future)
             return
         future.begun.append((event["worker"], event["pid"]))
         future.mark_running()
         if len(future.begun) > 1:
             with self._lock:
-                self.counters.retried += 1
+                self._counters.retried += 1
 
-    # --- the book's own thread ------------------------------------------------------------------------------
-
-    def _settle_all(self) -> None:
-        while self._do_next():
-            pass
-        try:
-            self.link.close()
-        except Exception:
-            log.exception("the connection to %s did not close in order", self.link.address)
-        self._over.set()
-        self.dispatcher.wake()
-
-    def _do_next(self) -> bool:
-        item = self._queue.get()
-        if item is None:
-            return False
-        act, arguments = item
-        try:
-            act(*arguments)
-        except BaseException:  # sys.exit() in a done callback, for one: nobody else could settle the rest
-            log.exception("a done callback of a future raised")
-        self.dispatcher.run_if_orphaned()
-        return True
+    # --- the clerk ------------------------------------------------------------------------------------------
 
     def _settle(self, key: str, payload: bytes | None, error: BaseException | None) -> None:
         with self._lock:
@@ -322,8 +299,8 @@ class Book:
         if payload is not None:
             self._settle_value(future, payload)
         elif _is_of_another(error, key):
-            # Dask failed the call because of a dependency. If that one has failed here too, so has the call. If it
-            # has not, only Dask's copy of its result was lost: send the one that is here.
+            # Dask failed the call because of a dependency. If that one has failed here too, so has the call.
+            # If it has not, only Dask's copy of its result was lost: send the one that is here.
             self._send_again(future, by_value=True)
         else:
             self._settle_error(future, error)
@@ -342,32 +319,23 @@ class Book:
                 self._fail(future, load_exception(error.error))
             case NotBegun(answer="cancelled"):
                 pass  # whoever cancelled it settles it
-            case KilledWorker() if future.attempts_left > 0:
+            case KilledWorker() | NotBegun() if future.attempts_left > 0:
                 # Dask's own limit (allowed-failures) came first; it counts calls that had not begun, too.
                 self._send_again(future)
             case KilledWorker() | NotBegun():
                 self._lose(future)
             case CancelledError():
-                self._engine_cancelled(future, error)
+                self._settle_given_up(future, error)
             case _:
                 assert error is not None
                 self._fail(future, error)
 
-    def _lose(self, future: DaskFuture) -> None:
-        """The worker has gone.  With attempts left, Dask has placed the call on another by now."""
-        if future.attempts_left > 0:
-            return
-        worker, pid = future.begun[-1]
-        attempts = tuple(Attempt(pid, f"lost with worker {worker}") for worker, pid in future.begun)
-        reason = "was lost by the cluster"
-        self._fail(
-            future, WorkerLost(worker=worker, pid=pid, task=future.name, attempts=attempts, reason=reason)
-        )
-
-    def _engine_cancelled(self, future: DaskFuture, error: BaseException) -> None:
-        """Dask gave the call up, not its caller: the scheduler is gone, was restarted, or lost a dependency."""
-        connected = self.link.connected and getattr(error, "reason", "") != "scheduler-connection-lost"
-        if connected and future.call is not None and any(future.call.dependencies()):
+    def _settle_given_up(self, future: DaskFuture, error: BaseException) -> None:
+        """Dask cancelled it, not its caller: the scheduler is gone, was restarted, or lost a dependency."""
+        reason = getattr(error, "reason", "")
+        connected = self.link.connected and reason != "scheduler-connection-lost"
+        needs = future.call is not None and any(future.call.dependencies())
+        if connected and needs and not future.begun and reason != "scheduler-restart":
             self._send_again(future, by_value=True)
             return
         text = f"the scheduler at {self.link.address} gave up this call: {error}"
@@ -376,10 +344,15 @@ class Book:
                 self._broken = text
         self._fail(future, BrokenProcessPool(text))
 
+    def _lose(self, future: DaskFuture) -> None:
+        """The worker has gone.  With attempts left, Dask has placed the call on another by now."""
+        if future.attempts_left <= 0:
+            self._fail(future, future.lost())
+
     # --- settling, in any thread ----------------------------------------------------------------------------
 
     def _fail_with(self, future: DaskFuture, dependency: Future[Any]) -> None:
-        """Done with a failure, the dependency ends the call that needs it."""
+        """Where a dependency is done with a failure, end the call that needs it."""
         if dependency.cancelled():
             self._finish(future, DaskFuture.mark_cancelled)
         elif (error := Future.exception(dependency)) is not None:
@@ -410,27 +383,13 @@ class Book:
                 self._close_when_empty()
 
     def _tell(self, future: DaskFuture) -> None:
-        outcome = "cancelled" if future.cancelled() else "failed" if Future.exception(future) else "done"
+        if future.cancelled():
+            outcome = "cancelled"
+        else:
+            outcome = "done" if Future.exception(future) is None else "failed"
         with self._lock:
-            setattr(self.counters, outcome, getattr(self.counters, outcome) + 1)
+            setattr(self._counters, outcome, getattr(self._counters, outcome) + 1)
         self.dispatcher.tell(future, future.options)
-
-    def _close_when_empty(self) -> None:
-        # holds _lock
-        if self._ended and not self._open and not self._finishing and not self._closing:
-            self._closing = True
-            self._queue.put(None)
-
-
-def _filled(call: Call, there: list[DaskFuture]) -> tuple[Any, ...]:
-    """The call as it travels: results in place of futures, holes for those that Dask holds."""
-
-    def fill(value: Any) -> Any:
-        if not isinstance(value, DaskFuture):
-            return value
-        return Hole(there.index(value)) if value in there else Future.result(value)
-
-    return call.fn, tuple(map(fill, call.args)), {name: fill(value) for name, value in call.kwargs.items()}
 
 
 def _is_of_another(error: BaseException | None, key: str) -> bool:
@@ -442,18 +401,3 @@ def _is_of_another(error: BaseException | None, key: str) -> bool:
             return bool(error.task != key)
         case _:
             return False
-
-
-def _worker_stats(row: dict[str, Any], names: dict[str, str]) -> WorkerStats:
-    return WorkerStats(
-        id=row["number"],
-        slot=-1,  # Dask's workers have none
-        name=row["name"],
-        pid=row["pid"],
-        state="BUSY" if row["running"] else "IDLE",
-        task=names.get(row["key"]),
-        task_seconds=row["seconds"],
-        tasks_done=row["ended"],
-        age=row["age"],
-        memory=row["memory"],
-    )

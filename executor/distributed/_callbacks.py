@@ -13,7 +13,10 @@ from executor._options import Options
 
 
 class Bell:
-    """Rung whenever something changes that a thread may wait for.  What the engine's loop is to its dispatcher."""
+    """Rung whenever something changes that a thread may wait for.
+
+    It is to the dispatcher what the engine's loop is to that of a pool.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()

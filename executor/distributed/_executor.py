@@ -37,7 +37,7 @@ class _Submitter:
     _feeds: weakref.WeakSet[Feed]
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> DaskFuture:
-        """Run ``fn(*args, **kwargs)`` on the cluster.  Top-level futures of this executor stand for their results.
+        """Run ``fn(*args, **kwargs)`` on the cluster.  Futures among the arguments stand for their results.
 
         A call that cannot be pickled fails its own future. Any thread. Raises RuntimeError after shutdown,
         BrokenProcessPool once the scheduler is gone.
@@ -67,7 +67,7 @@ class _Submitter:
     def map_unordered(
         self, fn: Callable[..., Any], *iterables: Iterable[Any], buffersize: int | None = None
     ) -> Iterator[Any]:
-        """The results as they come.  The error of an item is raised in its turn, and iteration goes on after it."""
+        """The results as they come.  An error is raised in its turn, and iteration may go on after it."""
         _check_map(1, buffersize)
         results = Unordered(self._book)
         results.feed = self._feed(fn, iterables, 1, buffersize, results.note_done)
@@ -76,15 +76,15 @@ class _Submitter:
     def amap(
         self, fn: Callable[..., Any], *iterables: Any, buffersize: int | None = None
     ) -> AsyncIterator[Any]:
-        """``async for`` over the results in order; reads at most ``buffersize`` items ahead (default: 2 a thread)."""
+        """``async for`` over the results in order, ``buffersize`` items ahead (default: 2 a thread)."""
         return amap(cast(Any, self), fn, iterables, buffersize, self._book.threads())
 
     def options(self, **options: Any) -> _Submitter:
-        """The same executor's submit and map, with these options: retries, priority, callback, error_callback, name.
+        """The same executor's submit and map with other options.
 
-        ``retries`` counts runs after the first whose worker was lost; a higher ``priority`` runs first; the
-        callbacks get the result or the exception, on the thread that made the executor. Any other option of
-        ProcessPoolExecutor raises NotSupportedByEngine.
+        They are ``retries`` (runs after the first whose worker was lost), ``priority`` (higher first),
+        ``callback`` and ``error_callback`` (called with the result or the exception, on the thread that made
+        the executor) and ``name``. Any other of ProcessPoolExecutor's raises NotSupportedByEngine.
         """
         return _WithOptions(self, _changed(self._options, options))
 

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from executor._current import function_name
+from executor._errors import Attempt, WorkerLost
 from executor._options import Options
+
+from ._parcel import Hole
 
 if TYPE_CHECKING:
     from ._book import Book
@@ -28,6 +31,20 @@ class Call:
             if isinstance(value, DaskFuture):
                 yield value
 
+    def filled(self, there: list[DaskFuture]) -> tuple[Any, ...]:
+        """As it travels: results in place of futures, and holes for those that Dask holds."""
+
+        def fill(value: Any) -> Any:
+            if not isinstance(value, DaskFuture):
+                return value
+            return Hole(there.index(value)) if value in there else concurrent.futures.Future.result(value)
+
+        return (
+            self.fn,
+            tuple(map(fill, self.args)),
+            {name: fill(value) for name, value in self.kwargs.items()},
+        )
+
 
 class DaskFuture(concurrent.futures.Future[Any]):
     """A ``concurrent.futures.Future`` whose call is with a Dask cluster."""
@@ -38,21 +55,10 @@ class DaskFuture(concurrent.futures.Future[Any]):
         self.name = options.name or function_name(call.fn)
         self.options = options
         self.call: Call | None = call  # guarded by the book's lock; None once it is settled
-        self.key = ""  # guarded by the book's lock: Dask's name for the call, a new one each time it is sent
+        self.key = ""  # guarded by the book's lock: Dask's name for it, a new one each time it is sent
         self.remote: Any = None  # guarded by the book's lock: Dask's own future, None while it is not there
         self.withdrawn = False  # guarded by the book's lock: being cancelled, so it is not sent again
-        self.begun: list[
-            tuple[str, int]
-        ] = []  # Dask's event loop only: worker address and pid, one an attempt
-
-    @property
-    def session(self) -> Book:
-        """Where this package's ``wait`` and ``as_completed`` wait."""
-        return self.book
-
-    @property
-    def attempts_left(self) -> int:
-        return self.options.retries + 1 - len(self.begun)
+        self.begun: list[tuple[str, int]] = []  # Dask's event loop: worker and pid of each attempt
 
     def cancel(self) -> bool:
         """Cancel the call unless it has begun.  The scheduler is asked, so after True it never runs."""
@@ -66,7 +72,7 @@ class DaskFuture(concurrent.futures.Future[Any]):
         return super().result()
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """The call's exception, None when it has none.  Callbacks that wait for this thread run meanwhile."""
+        """The call's exception or None.  Callbacks that wait for this thread run meanwhile."""
         self.book.wait_for(self, timeout)
         return super().exception()
 
@@ -74,7 +80,27 @@ class DaskFuture(concurrent.futures.Future[Any]):
         """Submit ``fn(result, *args, **kwargs)``, to run once this one is done."""
         return self.book.submit(Call(fn, (self, *args), kwargs), self.book.defaults)
 
+    @property
+    def session(self) -> Book:
+        """Where this package's ``wait`` and ``as_completed`` wait."""
+        return self.book
+
     # --- for the book ---------------------------------------------------------------------------------------
+
+    @property
+    def attempts_left(self) -> int:
+        return self.options.retries + 1 - len(self.begun)
+
+    def lost(self) -> WorkerLost:
+        """The error for one whose last attempt was lost."""
+        worker, pid = self.begun[-1] if self.begun else ("", 0)
+        return WorkerLost(
+            worker=worker,
+            pid=pid,
+            task=self.name,
+            attempts=tuple(Attempt(pid, f"lost with worker {worker}") for worker, pid in self.begun),
+            reason="was lost by the cluster",
+        )
 
     def mark_running(self) -> None:
         with self._condition:

@@ -2,8 +2,8 @@
 
 Dask places tasks, moves them and runs them again after a loss as it sees fit.  What the face of an executor
 promises on top of that is decided here, in one process and one thread: a call asks before it begins, and is
-told no when it was cancelled, or when it has begun as often as its retries allow.  So ``Future.cancel()`` never
-lies, and a task that a dead worker was running does not run again behind its caller's back.
+told no when it was cancelled, or when it has begun as often as its retries allow.  So ``Future.cancel()``
+never lies, and a task that a dead worker was running does not run again behind its caller's back.
 
 An entry lives as long as the scheduler knows the key.
 """
@@ -91,7 +91,7 @@ class Ledger(SchedulerPlugin):
         """Forbid these calls to begin.  Returns the ones that have begun already."""
         begun = []
         for key in keys:
-            # The question may overtake the call itself, which travels another way: note keys not seen yet, too.
+            # The question may overtake the call itself, which travels another way: note unknown keys too.
             entry = self._entries.setdefault(key, Entry(client, topic))
             entry.cancelled = not entry.begun
             if entry.begun:
@@ -138,15 +138,15 @@ class Ledger(SchedulerPlugin):
         if finish == "forgotten":
             self._forget(key)
 
-    def add_worker(self, scheduler: Any, worker: str) -> None:  # type: ignore[override]  # as `start`
+    def add_worker(self, scheduler: Any, worker: str) -> None:
         self._page(worker)
 
     def remove_worker(self, scheduler: Any, worker: str, **kwargs: Any) -> None:
-        """Tell the clients whose calls were there.  Dask has already placed them again; they will ask to begin."""
+        """Tell the clients whose calls were there.  Dask has placed them again already; they will ask."""
         page = self._pages.pop(worker, None)
         for key in page.keys if page is not None else ():
             entry = self._entries[key]
-            # In memory still: another worker holds a copy of the outcome. Erred: the client has been told the error.
+            # In memory: another worker holds a copy of the outcome. Erred: the client has been told.
             if entry.begun[-1][0] == worker and scheduler.tasks[key].state not in ("memory", "erred"):
                 self._tell(entry, "lost", key, *entry.begun[-1])
 

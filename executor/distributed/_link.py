@@ -22,11 +22,11 @@ Outcome = Callable[[str, "bytes | None", "BaseException | None"], None]
 
 
 class _OwnClient(Client):
-    """A client that stops its event loop also where Dask forgets to: not connected at all, or not any more."""
+    """A client that stops its event loop also where Dask forgets to: never connected, or not any more."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         try:
-            super().__init__(*arguments, **options)
+            super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
         except BaseException:
             if self.status == "closed":  # it was started
                 self._stop_loop()
@@ -34,17 +34,17 @@ class _OwnClient(Client):
 
     def close(self, *arguments: Any, **options: Any) -> Any:
         was_closed = self.status == "closed"
-        super().close(*arguments, **options)
+        super().close(*arguments, **options)  # type: ignore[no-untyped-call]
         if was_closed:
             self._stop_loop()
 
     def _stop_loop(self) -> None:
-        loop = self.loop
+        loop: Any = self.loop
         with contextlib.suppress(RuntimeError):  # closed already
             loop.add_callback(loop.stop)
 
 
-def open_client(address_or_client: Any, security: Any) -> tuple[Client, bool]:
+def open_client(address_or_client: Any, security: Any) -> tuple[Any, bool]:
     """The client, and whether it is ours to close."""
     if isinstance(address_or_client, Client):
         if security is not None:
@@ -61,7 +61,7 @@ def open_client(address_or_client: Any, security: Any) -> tuple[Client, bool]:
 
 @contextlib.contextmanager
 def _quiet(size: int) -> Iterator[None]:
-    """Large arguments are the caller's business: Dask would warn at each, with advice for its own interface."""
+    """Large arguments are the caller's business: Dask would warn, with advice for its own interface."""
     if size < 1_000_000:
         yield
         return

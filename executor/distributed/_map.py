@@ -146,7 +146,7 @@ class Unordered:
         while not self._results:
             if not self.feed:
                 raise StopIteration
-            self._book.dispatcher.wait_until(lambda: bool(self._done))
+            self._book.wait(lambda: bool(self._done), None, list)
             run = self._done.popleft()
             self.feed.take(run)
             self._results.extend(run.results())

@@ -17,7 +17,7 @@ class Hole:
 
 
 def dump(value: Any) -> bytes:
-    """Plain pickle; cloudpickle where that fails, and for what lives in a __main__ that the reader has not."""
+    """Plain pickle; cloudpickle where that fails, and for what lives in __main__: the reader has another."""
     try:
         data = pickle.dumps(value, _PROTOCOL)
     except KeyboardInterrupt:

@@ -39,7 +39,7 @@ _STOPPING = (
     "(scancel, kubectl, cluster.close()), or client.restart()"
 )
 
-# Constructor arguments and options of ProcessPoolExecutor: the value that asks for nothing, and what to do instead.
+# Arguments and options of ProcessPoolExecutor: the value that asks for nothing, and what to do instead.
 REFUSED_ARGUMENTS: Mapping[str, tuple[Any, str]] = {
     "max_workers": (None, _SIZE),
     "min_workers": (0, _SIZE),

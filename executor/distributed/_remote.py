@@ -25,7 +25,7 @@ class Ticket:
 
 
 class TaskRaised(Exception):
-    """The call itself raised; this carries its error.  ``key`` tells a call's own error from a dependency's."""
+    """The call itself raised; this carries its error.  ``key`` tells its own from a dependency's."""
 
     def __init__(self, key: str, summary: str, error: bytes) -> None:
         super().__init__(key, summary, error)
@@ -69,7 +69,7 @@ def run(call: bytes, ticket: Ticket, *results: bytes) -> bytes:
         return _call(call, results)
     except BaseException as error:  # SystemExit too: it is the call's outcome, not the worker's end
         summary, dumped = _summary(error), dump_exception(error)
-    # Not inside the except block: Dask pickles the context of an exception with it, and that one may not pickle.
+    # Not inside the except block: Dask pickles an exception's context with it, and that one may not pickle.
     raise TaskRaised(key, summary, dumped)
 
 

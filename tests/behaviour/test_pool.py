@@ -203,6 +203,20 @@ def test_an_iterable_that_raises(pool: Pool) -> None:
         assert list(results) == []
 
 
+def test_a_result_that_cannot_be_pickled_costs_its_call_only(pool: Pool, notes: Notes) -> None:
+    for _ in range(20):
+        with pytest.raises(ValueError, match="refuses to be pickled"):
+            pool.apply_async(tasks.make_unpicklable, (), **both(notes)).get(HANG)
+    assert len(notes.errors) == 20
+    with pytest.raises(ValueError, match="refuses to be pickled"):
+        pool.map(tasks.same, [tasks.CannotPickle()])
+    assert pool.apply(return_a_lambda)(4) == 5
+
+
+def return_a_lambda() -> Callable[[int], int]:
+    return lambda n: n + 1
+
+
 def test_results_are_read_in_several_threads(pool: Pool) -> None:
     results = pool.imap(tasks.same, range(300))
     with ThreadPoolExecutor(3) as threads:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import multiprocessing.managers
-import multiprocessing.resource_tracker
 import os
 import queue
 import signal
@@ -16,7 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import loky.backend.resource_tracker
 import pytest
 
 from executor import ProcessPoolExecutor, SoftTimeout, WorkerLost, wait
@@ -33,10 +31,7 @@ OF_MULTIPROCESSING = ("fork", "forkserver", "spawn")
 
 @pytest.fixture(scope="module", autouse=True)
 def what_multiprocessing_keeps() -> None:
-    """Start what it starts once and keeps: its resource trackers, and a file for small shared values."""
-    multiprocessing.resource_tracker.ensure_running()
-    loky.backend.resource_tracker.ensure_running()
-    multiprocessing.RawArray("b", 1 << 16)
+    tasks.start_what_stays()
 
 
 @pytest.fixture(scope="module", params=START_METHODS)
@@ -44,10 +39,7 @@ def pool(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """Two workers that run already, under each start method."""
     gate = new_gate(tmp_path_factory.mktemp("pool"))
     with ProcessPoolExecutor(2, mp_context=request.param) as pool:
-        futures = [pool.submit(gate.stop) for _ in range(2)]
-        gate.wait_arrivals(2)
-        gate.open()
-        wait(futures, HANG)
+        tasks.start_workers(pool, 2, gate)
         yield pool
 
 

@@ -1,4 +1,4 @@
-"""CPython's own tests of multiprocessing.Pool, bound to ours.  Run by test_cpython_pool.py, each in a process.
+"""CPython's own tests of multiprocessing.Pool, bound to ours: test_cpython_pool.py runs each in a process.
 
 python -c "from tests.contract import cpython_pool; cpython_pool.run()" START_METHOD CLASS.TEST LIMIT
 
@@ -12,7 +12,6 @@ import json
 import multiprocessing
 import os
 import sys
-import threading
 import unittest
 from typing import Any
 
@@ -39,11 +38,6 @@ def bound(name: str) -> type[unittest.TestCase]:
 globals().update({name: bound(name) for name in CLASSES})
 
 
-def return_a_lock() -> Any:
-    """In the place of CPython's unpickleable_result.  That returns a lambda, which a task may do here."""
-    return threading.Lock()
-
-
 def with_our_pool(script: str) -> str:
     assert "from multiprocessing import Pool" in script
     return script.replace("from multiprocessing import Pool", "from executor import Pool")
@@ -58,7 +52,6 @@ def substitute() -> None:
 
     script_helper.assert_python_ok = run_with_our_pool
     multiprocessing.Pool = make_pool
-    cpython.unpickleable_result = return_a_lock
 
 
 def run() -> None:

@@ -81,7 +81,7 @@ Make = Callable[..., DaskExecutor]
 
 @pytest.fixture
 def dask_executor(request: pytest.FixtureRequest) -> Iterator[Make]:
-    """``dask_executor(workers, **defaults)``: an executor on a cluster of one or two workers, all of them alive.
+    """``dask_executor(workers, **defaults)``: an executor on a cluster of one or two workers, all alive.
 
     One that a test has not shut down is shut down after it, unless the test said ``hold=False``.
     """

@@ -3,6 +3,8 @@
 python program.py ADDRESS SCENARIO DIRECTORY
 """
 
+# ruff: noqa: T201  # what it says is what the test looks at
+
 from __future__ import annotations
 
 import sys

@@ -1,8 +1,8 @@
-"""The tests of the contract that hold for every executor, over a Dask cluster: only the constructor differs."""
+"""The tests of the contract that hold for every executor, over a Dask cluster."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
@@ -45,8 +45,8 @@ class DaskFace(Face):
 
 
 @pytest.fixture
-def face(dask_executor: Make) -> Iterator[Face]:
-    yield DaskFace(dask_executor)
+def face(dask_executor: Make) -> Face:
+    return DaskFace(dask_executor)
 
 
 @pytest.fixture

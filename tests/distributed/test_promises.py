@@ -160,7 +160,7 @@ def test_async_with_and_amap(dask_executor: Make) -> None:
 
 
 def test_priority(dask_executor: Make, single_client: Client, gate: Gate, tmp_path: Path) -> None:
-    """Of the calls that wait in the scheduler; a worker holds up to two more, and these are not called back."""
+    """Of the calls that wait in the scheduler; a worker holds up to two more, which are not called back."""
     executor = dask_executor(1)
     notes = tmp_path / "notes"
     executor.submit(tasks.stop_at, gate)
@@ -348,7 +348,7 @@ def test_an_address_and_nothing_is_left_behind(pair: Cluster) -> None:
         executor.fileno()
     del executor
     leak = leaks.leaked_since(before)
-    assert not (leak.threads or leak.descriptors), str(leak)
+    assert (leak.threads, leak.descriptors) == ({}, {})
 
 
 def test_a_client_of_the_caller_stays_open(pair_client: Client) -> None:
@@ -376,9 +376,9 @@ def known_keys(dask_scheduler: Any) -> tuple[list[str], list[str]]:
 
 
 def test_no_scheduler_there() -> None:
-    with dask.config.set({"distributed.comm.timeouts.connect": "200ms"}):
-        with pytest.raises(OSError, match="127.0.0.1:1"):
-            DaskExecutor("tcp://127.0.0.1:1")
+    soon = dask.config.set({"distributed.comm.timeouts.connect": "200ms"})
+    with soon, pytest.raises(OSError, match=re.escape("tcp://127.0.0.1:1")):
+        DaskExecutor("tcp://127.0.0.1:1")
 
 
 def test_a_forked_child_is_told(dask_executor: Make, gate: Gate) -> None:

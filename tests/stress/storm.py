@@ -89,6 +89,7 @@ def storm(plan: Plan, folder: str) -> Report:
             _, unresolved = wait_for(futures, timeout=plan.hang)
         report.expect(not unresolved, f"{len(unresolved)} futures were never resolved")
         if unresolved:
+            report.facts.update(stats=pool.stats(), kills=len(killer.killed))
             pool.kill_workers()
             return report
         check_usable(pool, report)
