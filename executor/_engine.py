@@ -383,7 +383,11 @@ class Engine:
     def _give_back(self, tasks: list[Task]) -> None:
         """To the front of the queue: another worker may take them now. With the lock."""
         tasks = [task for task in tasks if task.is_open()]
-        self.backlog.give_back(tasks)
+        for task in tasks:
+            if task.session.abandoned:
+                task.mark_cancelled()
+                self.resolve(task, failed=False)
+        self.backlog.give_back(task for task in tasks if task.is_open())
         for worker in self.supervisor.idle.values():
             self._hungry[worker.id] = worker
 
@@ -516,6 +520,7 @@ class Engine:
         ``keep``: but for as many tasks as there are workers free or on their way, which are theirs as good as begun.
         """
         with self.lock:
+            session.abandoned = not keep
             kept = []
             busy = sum(worker.state is WorkerState.BUSY for worker in self.supervisor.workers.values())
             free = self.settings.max_workers - busy
@@ -567,7 +572,7 @@ class Engine:
         options = task.options
         if len(task.attempts) <= options.retries and (isinstance(final, WorkerLost) or options.retry_on_timeout):
             self.retried += 1
-            self.backlog.give_back([task])
+            self._give_back([task])
             return
         if isinstance(final, WorkerLost):
             final.task = task.name()

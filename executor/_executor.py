@@ -337,8 +337,14 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         self._force_shutdown(kill=True)
 
     def _force_shutdown(self, kill: bool = True, *, operation: str | None = None) -> None:  # type: ignore[override]
-        self.shutdown(wait=False, cancel_futures=True)
-        self._manager._end_session(self._session, kill=kill)
+        session = self._session
+        if session.engine.forked:
+            return
+        with session.lock:
+            session.close(_AFTER_SHUTDOWN)
+        _cancel_all(session)
+        self._manager._end_session(session, kill=kill)
+        _end_when_idle(session, self._owns_manager)
 
 
 def _cancel_all(session: Session, *, keep: bool = False) -> None:

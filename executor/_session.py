@@ -25,6 +25,7 @@ class Session:
 
     __slots__ = (
         "__weakref__",
+        "abandoned",
         "cancelled",
         "closed",
         "dispatcher",
@@ -49,6 +50,7 @@ class Session:
         self.main_by_value = engine.settings.main_by_value()
         self.dispatcher = Dispatcher(engine.loop)
         self.closed: str | None = None  # why it takes nothing more
+        self.abandoned = False  # what comes back without having run is cancelled
         self.outstanding = 0
         self.submitted = self.done = self.failed = self.cancelled = 0
         self.waiters: list[Any] = []
