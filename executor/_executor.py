@@ -230,9 +230,9 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
     def _map_unordered(
         self, options: Options, fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...], buffersize: int | None
     ) -> Iterator[Any]:
-        from ._unordered import map_unordered
+        from ._unordered import UnorderedResults
 
-        return map_unordered(Submitter(self, options), fn, iterables, buffersize)
+        return UnorderedResults(Submitter(self, options), fn, iterables, buffersize)
 
     def amap(self, fn: Callable[..., Any], *iterables: Any, buffersize: int | None = None) -> AsyncIterator[Any]:
         """``async for`` over the results in order; reads at most ``buffersize`` items ahead (default: 2 a worker)."""

@@ -54,6 +54,15 @@ class Popen(popen_forkserver.Popen):
         with open(write_end, "wb", closefd=True) as file:
             file.write(buffer.getbuffer())
 
+    def poll(self, flag: int = os.WNOHANG) -> int | None:
+        """As multiprocessing's. It asks all children at each start, and must not take the pid for an exit code."""
+        if self.pid is None:
+            if flag == os.WNOHANG:
+                return None
+            self.read_pid()
+        code: int | None = super().poll(flag)
+        return code
+
     def read_pid(self) -> int:
         """Take the server's answer; ``sentinel`` is to be readable."""
         try:

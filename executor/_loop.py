@@ -74,6 +74,9 @@ class Parked:
     add_result = add_exception = add_cancelled = wake
 
 
+_NO_HANDLER = None, -1
+
+
 class _Poller:
     """epoll where there is one, select.poll elsewhere. Registration may be changed while another thread waits."""
 
@@ -127,7 +130,8 @@ class Loop:
         self._end_of_turn = end_of_turn
         self._crashed = crashed
         self._poller = _Poller()
-        self._handlers: dict[int, Callable[[bool, bool], None]] = {}  # guarded by lock
+        self._handlers: dict[int, tuple[Callable[[bool, bool], None], int]] = {}  # with the turn they came in
+        self._turn = 0
         self._timers: list[tuple[float, int, Timer]] = []  # guarded by lock
         self._order = count()
         self._soon: deque[Callable[[], None]] = deque()
@@ -180,7 +184,7 @@ class Loop:
 
     def watch(self, fd: int, events: int, handler: Callable[[bool, bool], None]) -> None:
         """Call ``handler(readable, writable)`` when the descriptor is ready."""
-        self._handlers[fd] = handler
+        self._handlers[fd] = handler, self._turn
         self._poller.register(fd, events)
 
     def change(self, fd: int, events: int) -> None:
@@ -297,13 +301,16 @@ class Loop:
     def turn(self, timeout: float | None) -> None:
         """Wait, handle each event, run what is due, end the turn. Only for the leader."""
         try:
+            self._turn += 1
             for fd, mask in self._poller.wait(self._patience(timeout)):
                 self._sleeping = False
                 if fd == self._wake_read:
                     _drain(fd)
                     continue
-                handler = self._handlers.get(fd)
-                if handler is not None:
+                handler, since = self._handlers.get(fd, _NO_HANDLER)
+                # One that came in this turn may have the number of a descriptor that was closed in it: the event
+                # is not its own. If it is, the next turn sees it again.
+                if handler is not None and since != self._turn:
                     handler(self._poller.is_readable(mask), self._poller.is_writable(mask))
             self._sleeping = False
             self._run_due()

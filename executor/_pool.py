@@ -188,8 +188,8 @@ class Pool:
         """An iterator of ``func(item)`` for each item, in order.
 
         The iterable is read in another thread, as there; but only a bounded way ahead of the results taken:
-        few items while calls take long, never more than 512 (chunks, if any) for each process; 10,000 items of
-        a collection, which is in memory already.  ``join()`` reads it to its end.  What it raises is raised
+        few items while calls take long, never more than 512 (chunks, if any) for each process; 10,000 items
+        of a collection, which is in memory already.  ``join()`` reads it to its end.  What it raises comes
         after the results of the items before.
         """
         feed, chunked = self._feed(func, iterable, chunksize, ordered=True)
@@ -233,7 +233,7 @@ class Pool:
         for feed in feeds:
             feed.stop()
         self._executor.terminate_workers()
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._executor.shutdown(wait=True)
         for feed in feeds:
             feed.join_stopped()
 

@@ -78,7 +78,8 @@ class Settings:
         self.idle_timeout = positive(idle_timeout, "idle_timeout")
         self.min_workers = min_workers
         self.finalizer = finalizer
-        self.intensity = restart_intensity or RestartIntensity()
+        # All workers may be killed at once from outside, and twice, before that is taken for a fault of the pool.
+        self.intensity = restart_intensity or RestartIntensity(max(5, 2 * self.max_workers))
         self.backoff = backoff or Backoff()
 
     def release(self) -> None:

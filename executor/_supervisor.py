@@ -56,6 +56,7 @@ __all__ = ["Supervisor"]
 
 log = logging.getLogger("executor")
 _EXIT_CODE_WITHIN = 1.0  # seconds from a worker's end to its exit code, before it is given up
+_FAILED_STARTS = 5  # in a row, at most
 _RETIRE_WITHIN = 5.0  # seconds that the interpreter of a retired worker may take to end, after its finalizer
 
 
@@ -73,6 +74,7 @@ class Supervisor:
         self._without_slot: dict[int, Worker] = {}  # started ahead of the workers that they replace
         self._intensity = settings.intensity.fresh()
         self._deaths = 0  # unexplained ones since a worker last did something
+        self._failed_starts = 0  # in a row
         self._not_before = 0.0
         self._stopping = False
         self._facts: dict[str, Any] = {}
@@ -300,11 +302,16 @@ class Supervisor:
         now = monotonic()
         self._deaths += 1
         self._not_before = now + self._settings.backoff.pause(self._deaths)
-        if not self._intensity.died(now) and not decisive:
+        if starting:
+            self._failed_starts += 1
+            reached = self._failed_starts > min(_FAILED_STARTS, self._intensity.limit)
+        else:
+            reached = self._intensity.died(now)
+        if not reached and not decisive:
             return
-        deaths = self._intensity.deaths
+        deaths = max(self._failed_starts, self._intensity.deaths)
         self._intensity.forgive()  # a later submit tries again
-        self._deaths = 0
+        self._deaths = self._failed_starts = 0
         self._not_before = 0.0
         error: BaseException
         if starting and not decisive and self._settings.initializer is not None:
@@ -322,6 +329,7 @@ class Supervisor:
         """A record that concerns the worker itself. With the lock."""
         if kind == Kind.READY and worker.state is WorkerState.STARTING:
             worker.ready_at = monotonic()
+            self._failed_starts = 0
             worker.state = WorkerState.IDLE
             self.idle[worker.id] = worker
             if self._settings.quota.age is not None:

@@ -2,60 +2,79 @@
 
 from __future__ import annotations
 
-from ._waiting import _Collector
+from ._waiting import Collector
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from typing import Any
+    from collections.abc import Callable, Iterable
+    from typing import Any, Self
 
     from ._executor import Submitter
 
-__all__ = ["map_unordered"]
+__all__ = ["UnorderedResults"]
 
 _LOOK_AHEAD = 1000
 
 
-def map_unordered(
-    submitter: Submitter, fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...], buffersize: int | None
-) -> Iterator[Any]:
-    """Submits at once what may be ahead; the rest as results are fetched."""
-    if buffersize is not None and (not isinstance(buffersize, int) or buffersize < 1):
-        raise ValueError("buffersize must be None or an integer > 0")
-    source = zip(*iterables)
-    collector = _Collector()
-    open_futures: set[Any] = set()
-    limit = buffersize or _LOOK_AHEAD
+class UnorderedResults:
+    """An iterator over the results. An item's error is raised in its turn, and the iteration can go on after it."""
 
-    def refill() -> None:
-        while len(open_futures) < limit:
-            args = next(source, None)
+    def __init__(
+        self,
+        submitter: Submitter,
+        fn: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        buffersize: int | None,
+    ) -> None:
+        if buffersize is not None and not isinstance(buffersize, int):
+            raise TypeError("buffersize must be an integer or None")
+        if buffersize is not None and buffersize < 1:
+            raise ValueError("buffersize must be None or > 0")
+        self._submitter = submitter
+        self._fn = fn
+        self._source = zip(*iterables)
+        self._limit = buffersize or _LOOK_AHEAD
+        self._open: set[Any] = set()
+        self._collector = Collector()
+        self._refill()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        if not self._open:
+            raise StopIteration
+        collector = self._collector
+        session = self._submitter._executor._session
+        session.wait(lambda: bool(collector.done), None, lambda: collector.parked)
+        future = collector.done.popleft()
+        self._open.discard(future)
+        self._refill()
+        return future.result()
+
+    def _refill(self) -> None:
+        """Submit what may be ahead of the results fetched."""
+        while len(self._open) < self._limit:
+            args = next(self._source, None)
             if args is None:
                 return
-            future = submitter.submit(fn, *args)
-            open_futures.add(future)
+            future = self._submitter.submit(self._fn, *args)
+            self._open.add(future)
             with future._condition:
                 if future.done():
-                    collector.add_result(future)
+                    self._collector.add_result(future)
                 else:
-                    future._waiters.append(collector)
+                    future._waiters.append(self._collector)
 
-    refill()
-    return _fetch(submitter, collector, open_futures, refill)
+    def close(self) -> None:
+        """Give up the results not fetched; what has not begun is cancelled."""
+        self._source = iter(())
+        while self._open:
+            self._open.pop().cancel()
 
-
-def _fetch(
-    submitter: Submitter, collector: _Collector, open_futures: set[Any], refill: Callable[[], None]
-) -> Iterator[Any]:
-    session = submitter._executor._session
-    try:
-        while open_futures:
-            session.wait(lambda: bool(collector.done), None, lambda: collector.parked)
-            future = collector.done.popleft()
-            open_futures.discard(future)
-            refill()
-            yield future.result()
-            del future
-    finally:
-        for future in open_futures:
-            future.cancel()
+    def __del__(self) -> None:
+        # May run at any point, with any lock held: the loop does it.
+        futures = self.__dict__.get("_open")
+        if futures:
+            loop = self._submitter._executor._session.engine.loop
+            loop.call_soon(lambda: [future.cancel() for future in futures] and None)

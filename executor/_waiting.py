@@ -10,7 +10,6 @@ from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION
 from concurrent.futures import _base as _standard
 from time import monotonic
 
-from ._future import Future
 from ._loop import Parked
 
 TYPE_CHECKING = False
@@ -18,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-__all__ = ["as_completed", "wait"]
+__all__ = ["Collector", "as_completed", "wait"]
 
 
-class _Collector:
+class Collector:
     """A waiter in the sense of concurrent.futures that gathers what is done, and wakes one thread."""
 
     __slots__ = ("done", "failed", "parked")
@@ -46,7 +45,7 @@ class _Collector:
             parked.wake()
 
 
-def _subscribe(futures: set[Any], collector: _Collector) -> set[Any]:
+def _subscribe(futures: set[Any], collector: Collector) -> set[Any]:
     """Add the collector to those that are not done; returns those that are."""
     done = set()
     for future in futures:
@@ -58,7 +57,7 @@ def _subscribe(futures: set[Any], collector: _Collector) -> set[Any]:
     return done
 
 
-def _unsubscribe(futures: Iterable[Any], collector: _Collector) -> None:
+def _unsubscribe(futures: Iterable[Any], collector: Collector) -> None:
     for future in futures:
         with future._condition:
             try:
@@ -72,9 +71,9 @@ def _session_of(futures: Iterable[Any]) -> Any:
     engines = set()
     session = None
     for future in futures:
-        if not isinstance(future, Future) or future.session is None:
+        session = getattr(future, "session", None)  # ours, and those of `executor.distributed`
+        if session is None:
             return None
-        session = future.session
         engines.add(id(session.engine))
     return session if len(engines) == 1 else None
 
@@ -89,7 +88,7 @@ def wait(fs: Iterable[Any], timeout: float | None = None, return_when: str = ALL
     if session is None:
         return _standard.wait(futures, timeout, return_when)
     deadline = None if timeout is None else monotonic() + timeout
-    collector = _Collector()
+    collector = Collector()
     done = _subscribe(futures, collector)
     not_done = futures - done
     if return_when == FIRST_COMPLETED:
@@ -130,7 +129,7 @@ def as_completed(fs: Iterable[Any], timeout: float | None = None) -> Iterator[An
         return
     total = len(futures)
     deadline = None if timeout is None else monotonic() + timeout
-    collector = _Collector()
+    collector = Collector()
     done = _subscribe(futures, collector)
     pending = futures - done
     try:

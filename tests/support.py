@@ -54,7 +54,7 @@ class Gate:
         name = f"{os.getpid()}-{time.monotonic_ns()}-{note}"
         os.close(os.open(os.path.join(self.directory, name), os.O_CREAT | os.O_EXCL | os.O_WRONLY))
 
-    def wait_open(self, within: float = 120.0) -> None:
+    def wait_open(self, within: float = 60.0) -> None:
         eventually(lambda: self.is_open, within, every=0.002)
 
     def stop(self, note: str = "") -> None:

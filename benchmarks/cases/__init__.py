@@ -19,4 +19,5 @@ NAMES = (
     "pending",
     "flat",
     "crowd",
+    "stall",
 )

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from executor import Future, ProcessPoolExecutor, wait
+from executor import ForkedExecutor, Future, ProcessPoolExecutor, wait
 from tests.support import HANG, Gate, in_forked_child, program
+
+def test_the_error_is_what_callers_of_the_standard_pool_catch() -> None:
+    assert issubclass(ForkedExecutor, RuntimeError)
+
 
 Touch = Callable[[ProcessPoolExecutor, Future], object]
 
@@ -40,8 +44,8 @@ def test_a_touch_in_a_forked_child(start_method: str, touch: str, gate: Gate) ->
         assert answer != "hangs"
         assert answer != "died"
         if not (touch in MAY_RETURN and answer.startswith("returned")):
-            assert answer.startswith("RuntimeError: ")
-            assert "fork" in answer
+            assert answer.startswith("ForkedExecutor: ")
+            assert "forked" in answer
         # The parent's pool has noticed nothing.
         gate.open()
         assert held.result(HANG) is pending.result(HANG) is None
@@ -65,7 +69,7 @@ def test_forked_while_its_lock_is_busy(gate: Gate) -> None:
         for _ in range(5):
             futures = [pool.submit(operator.neg, i) for i in range(300)]
             answer = in_forked_child(lambda: pool.submit(operator.neg, 1))
-            assert answer.startswith("RuntimeError: ")
+            assert answer.startswith("ForkedExecutor: ")
             assert [f.result(HANG) for f in futures] == [-i for i in range(300)]
 
 

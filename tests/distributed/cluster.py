@@ -79,18 +79,18 @@ class Cluster:
         self._processes[0].wait()
 
     def stop(self) -> None:
-        """In order, so that nannies clean up; whatever is left then is killed."""
+        """In order, so that nannies clean up after themselves; whatever is left then is killed."""
         family = [psutil.Process(pid) for pid in self.pids()]
         for process in reversed(self._processes):
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(HANG)
-        for left in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                left.kill()
+        _, left = psutil.wait_procs(family, timeout=HANG)
+        for each in left:
+            each.kill()
+        psutil.wait_procs(left)
         for process in self._processes:
             process.wait()
-        psutil.wait_procs(family)
         _running.remove(self)
 
 

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, field
@@ -113,7 +113,7 @@ def check_usable(pool: ProcessPoolExecutor, report: Report) -> None:
 
 def check_books(
     plan: Plan,
-    futures: list[Future[int]],
+    futures: Sequence[Future[int]],
     settled: Counter[int],
     entries: list[Entry],
     killed: set[int],

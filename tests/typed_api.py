@@ -1,0 +1,48 @@
+"""The types that users of the package see.  mypy reads this file; nothing runs it."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Iterator
+from typing import assert_type
+
+from executor import Executor, Future, ProcessPoolExecutor, as_completed, wait
+
+
+def length(text: str) -> int:
+    return len(text)
+
+
+def results_have_the_type_of_the_function(pool: ProcessPoolExecutor) -> None:
+    future = pool.submit(length, "text")
+    assert_type(future, Future[int])
+    assert_type(future.result(), int)
+    assert_type(future.result(timeout=1.5), int)
+    assert_type(future.exception(), BaseException | None)
+    assert_type(pool.map(length, ["a", "b"], timeout=1, chunksize=2, buffersize=3), Iterator[int])
+
+
+def waiting_keeps_the_type(pool: ProcessPoolExecutor) -> None:
+    futures = [pool.submit(length, text) for text in ("a", "b")]
+    assert_type(next(iter(as_completed(futures))).result(), int)
+    done, not_done = wait(futures, timeout=1, return_when=concurrent.futures.FIRST_COMPLETED)
+    assert_type(done, set[Future[int]])
+    assert_type(not_done, set[Future[int]])
+
+
+def a_future_is_a_standard_one(future: Future[int]) -> concurrent.futures.Future[int]:
+    return future
+
+
+def a_pool_is_a_standard_one(pool: ProcessPoolExecutor) -> concurrent.futures.ProcessPoolExecutor:
+    return pool
+
+
+def with_gives_the_pool() -> None:
+    with Executor(2, "spawn", initializer=length, initargs=("text",), max_tasks_per_child=5) as pool:
+        assert_type(pool, ProcessPoolExecutor)
+
+
+def futures_may_be_arguments(pool: ProcessPoolExecutor) -> None:
+    first = pool.submit(str, 5)
+    assert_type(pool.submit(length, first).result(), int)
