@@ -4,8 +4,9 @@
     python examples/chat_server.py --clients 12              12 clients talk to each other, then it ends
     python examples/chat_server.py --clients 12 --crash 2    and two of them kill the worker that reads them
 
-The first line that a client sends is its name. A socket is an ordinary argument of a task, alone or in a list: it
-travels as a descriptor. No task lasts longer than a line, so that three workers serve any number of clients.
+The first line that a client sends is its name. A socket is an ordinary argument of a task, alone or in a
+list: it travels as a descriptor. No task lasts longer than a line, so that three workers serve any number of
+clients.
 
 Exit code 0: every client heard every line of every other one, whole and once. 1: not so. 2: wrong arguments.
 """
@@ -117,8 +118,8 @@ class Room:
         """The client has something to say: let a worker read it. Until that is done it is not looked at."""
         self.selector.unregister(client)
         name = self.names[client]
-        # A client without a name introduces itself: that line is for nobody else. The others are copies, because
-        # one of them may leave and be closed before a worker is free, which is when the arguments are sent.
+        # A client without a name introduces itself: that line is for nobody else. The others are copies,
+        # for one of them may leave and be closed before a worker is free, which is when arguments are sent.
         others = [other.dup() for other in self.names if name and other is not client and self.names[other]]
         relaying = self.pool.options(
             callback=partial(self.heard, client, others), error_callback=partial(self.failed, client, others)
@@ -137,7 +138,7 @@ class Room:
         self.await_line(client)
 
     def failed(self, client: socket.socket, others: list[socket.socket], error: BaseException) -> None:
-        """Called back: the worker was lost, or the line had no end. It costs this client its place, no other."""
+        """Called back: the worker was lost, or the line had no end. It costs this client its place."""
         close_all(others)
         print(f"* {self.names[client]} is thrown out: {error}", file=sys.stderr)
         self.lost += 1

@@ -16,7 +16,11 @@ __all__ = ["amap", "shutdown"]
 
 
 async def amap(
-    submitter: Submitter, fn: Callable[..., Any], iterables: tuple[Any, ...], buffersize: int | None, workers: int
+    submitter: Submitter,
+    fn: Callable[..., Any],
+    iterables: tuple[Any, ...],
+    buffersize: int | None,
+    workers: int,
 ) -> AsyncIterator[Any]:
     """The results in order; at most ``buffersize`` items are ahead of them. Iterables may be async ones."""
     limit = buffersize if buffersize is not None else 2 * workers

@@ -48,7 +48,9 @@ WINDOW = 0.004  # seconds of work that a worker may have in hand
 _BATCH = 64  # calls in one message: the worker begins while the next are encoded
 _STUCK_AFTER = 0.003  # seconds after which the leases behind a running task are taken back
 _REVOKE_PAUSE = 0.001  # seconds; longer than any store buffer holds a write
-_FAIL_FAST = 1.0  # seconds after an initializer has raised in which a submit fails at once instead of trying again
+_FAIL_FAST = (
+    1.0  # seconds after an initializer has raised in which a submit fails at once instead of trying again
+)
 _LOW = 0xFFFFFFFF
 
 
@@ -69,6 +71,7 @@ class Engine:
         self._hungry: dict[int, Worker] = {}  # workers that may take more
         self._unread: dict[int, Worker] = {}  # workers whose frames are not handled yet
         self.broken: BaseException | None = None  # why no worker can be had, until one can
+        self.usable = True  # False: `check_usable` has something to say
         self._try_again_at = 0.0
         self._crash: BaseException | None = None
         self._dispatchers: dict[threading.Thread, Dispatcher] = {}
@@ -92,8 +95,6 @@ class Engine:
         """Queue a task (or note that one has grown); feed a worker at once if one is idle. Any thread, without the lock."""
         supervisor = self.supervisor
         with self.lock:
-            if self._crash is not None:
-                raise RuntimeError("the executor's loop has failed") from self._crash
             if queue:
                 self.backlog.add(task)
             if not self._started:
@@ -112,8 +113,10 @@ class Engine:
         elif grow:
             self.loop.call_soon(supervisor.start_needed)
 
-    def check_broken(self) -> None:
-        """Raise if workers have just been found to be impossible to initialise. With the lock."""
+    def check_usable(self) -> None:
+        """Raise if the loop has failed, or if workers have just been found to be impossible to initialise. With the lock."""
+        if self._crash is not None:
+            raise RuntimeError("the executor's loop has failed") from self._crash
         if self.broken is not None and monotonic() < self._try_again_at:
             raise _copy_of(self.broken)
 
@@ -166,14 +169,14 @@ class Engine:
             share = share or self._share()
             if share <= len(leases):
                 break
-            size = 1
+            size = task.size()
             if task.splits:
                 fits = int(min(WINDOW - worker.in_hand, WINDOW / 2) / cost) if seconds is not None else 1
                 task = task.portion(max(1, min(fits, share - len(leases), room)))
                 size = task.size()
-                cost *= size
             else:
                 self.backlog.take()
+            cost *= size
             if not task.start():
                 continue
             number = worker.next_lease
@@ -360,7 +363,9 @@ class Engine:
             if returned:
                 self._give_back(returned)
             if records and records[-1][0]:
-                self.broken = None
+                if not self.usable and self._crash is None:
+                    self.broken = None
+                    self.usable = True
                 self.supervisor.worked()
             if worker.revoked is not None:
                 worker.settle_revocation()
@@ -469,6 +474,7 @@ class Engine:
                 return
             self._give_back(worker.reclaim())
             self._rest(worker)
+            self._hungry[worker.id] = worker  # it could take nothing while its range was not settled
         self.loop.call_soon(self.supervisor.start_needed)
 
     # --- cancelling -----------------------------------------------------------------------------------------
@@ -502,7 +508,12 @@ class Engine:
 
         def settled() -> bool:
             lease = task.lease
-            return lease is None or lease[0] is not worker or lease[1] <= worker.words_running() or not task.is_open()
+            return (
+                lease is None
+                or lease[0] is not worker
+                or lease[1] <= worker.words_running()
+                or not task.is_open()
+            )
 
         self.loop.wait(settled, monotonic() + 1.0, lambda: waiters)
 
@@ -570,7 +581,9 @@ class Engine:
             return
         task.attempts = (*task.attempts, _attempt(worker, final))
         options = task.options
-        if len(task.attempts) <= options.retries and (isinstance(final, WorkerLost) or options.retry_on_timeout):
+        if len(task.attempts) <= options.retries and (
+            isinstance(final, WorkerLost) or options.retry_on_timeout
+        ):
             self.retried += 1
             self._give_back([task])
             return
@@ -584,6 +597,7 @@ class Engine:
     def fail_pending(self, error: BaseException) -> None:
         """Whatever is pending fails with this. With the lock."""
         self.broken = error
+        self.usable = False
         for task in self.backlog.drain():
             task.fail(_copy_of(error))
             self.resolve(task, failed=True)
@@ -604,6 +618,7 @@ class Engine:
         logging.getLogger("executor").critical("the executor's loop has failed", exc_info=error)
         with self.lock:
             self._crash = error
+            self.usable = False
             failure = RuntimeError("the executor's loop has failed")
             failure.__cause__ = error
             for worker in list(self.supervisor.workers.values()):
@@ -616,6 +631,9 @@ class Engine:
                 worker.discard()
             self.supervisor.workers.clear()
             self.fail_pending(failure)
+            for session in self.sessions:
+                session.outstanding = 0
+                session.wake()
             self.loop.close()
         self.call_back()
 

@@ -205,6 +205,8 @@ class RestartLimitReached(_Facts, BrokenProcessPool):
         self.detail = detail
 
     def __str__(self) -> str:
+        if self.deaths <= 1 and self.detail:
+            return self.detail
         text = f"{self.deaths} workers died within {self.period:g} s without a task to explain it"
         return f"{text}: {self.detail}" if self.detail else text
 
@@ -241,7 +243,9 @@ class RemoteException(_Facts, Exception):
     it could not travel).
     """
 
-    def __init__(self, type_name: str = "", text: str = "", traceback_text: str = "", reason: str = "") -> None:
+    def __init__(
+        self, type_name: str = "", text: str = "", traceback_text: str = "", reason: str = ""
+    ) -> None:
         super().__init__(type_name, text)
         self.type_name = type_name
         self.text = text
@@ -249,4 +253,6 @@ class RemoteException(_Facts, Exception):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"{self.type_name}: {self.text} (the exception itself could not be brought here: {self.reason})"
+        return (
+            f"{self.type_name}: {self.text} (the exception itself could not be brought here: {self.reason})"
+        )

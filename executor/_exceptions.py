@@ -53,7 +53,8 @@ def dump_exception(error: BaseException) -> bytes:
             whole = pickle.dumps(error, 5)
     except BaseException as failure:
         reason = f"{type(failure).__name__}: {_safely(lambda: str(failure))}"
-    if type(error).__module__ != "builtins":
+    # A class that says itself how it is rebuilt is left to that.
+    if type(error).__module__ != "builtins" and type(error).__reduce__ is BaseException.__reduce__:
         try:
             parts = pickle.dumps((type(error), error.args, error.__dict__), 5)
         except BaseException:

@@ -50,7 +50,9 @@ class Submitter:
         """As the executor's, with these options."""
         return self._executor._map_unordered(self._options, fn, iterables, buffersize)
 
-    def amap(self, fn: Callable[..., Any], *iterables: Any, buffersize: int | None = None) -> AsyncIterator[Any]:
+    def amap(
+        self, fn: Callable[..., Any], *iterables: Any, buffersize: int | None = None
+    ) -> AsyncIterator[Any]:
         """As the executor's, with these options."""
         from ._asyncio import amap
 
@@ -210,7 +212,9 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         from ._map import Map, deadline_of, map_by_submit
 
         if type(self).submit is not ProcessPoolExecutor.submit:
-            return map_by_submit(self.submit, fn, iterables, deadline_of(timeout), buffersize, return_exceptions)
+            return map_by_submit(
+                self.submit, fn, iterables, deadline_of(timeout), buffersize, return_exceptions
+            )
         if not self._session.engine._started:
             refuse_while_importing_main()
         deadline = deadline_of(timeout)
@@ -228,13 +232,19 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         return self._map_unordered(self._session.options, fn, iterables, buffersize)
 
     def _map_unordered(
-        self, options: Options, fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...], buffersize: int | None
+        self,
+        options: Options,
+        fn: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        buffersize: int | None,
     ) -> Iterator[Any]:
         from ._unordered import UnorderedResults
 
         return UnorderedResults(Submitter(self, options), fn, iterables, buffersize)
 
-    def amap(self, fn: Callable[..., Any], *iterables: Any, buffersize: int | None = None) -> AsyncIterator[Any]:
+    def amap(
+        self, fn: Callable[..., Any], *iterables: Any, buffersize: int | None = None
+    ) -> AsyncIterator[Any]:
         """``async for`` over the results in order; reads at most ``buffersize`` items ahead (default: 2 a worker)."""
         return Submitter(self, self._session.options).amap(fn, *iterables, buffersize=buffersize)
 

@@ -7,14 +7,18 @@ own server. And a start does not wait for the server's answer, so that a replace
 from __future__ import annotations
 
 import io
+import json
 import os
+from contextlib import contextmanager
 from multiprocessing import forkserver, popen_forkserver, spawn, util
 from multiprocessing.context import ForkServerProcess, reduction, set_spawning_popen
 
+from . import _preload
 from ._start import EXIT_UNGUARDED, StartFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 __all__ = ["Process"]
@@ -31,8 +35,22 @@ def _get_server() -> Any:
         else:
             _server = forkserver.ForkServer()
             extra = [name for name in theirs._preload_modules if name != "__main__"]
-            _server.set_forkserver_preload(["__main__", "executor._worker_main", "executor._fork_server", *extra])
+            _server.set_forkserver_preload(["executor._preload", *extra])
     return _server
+
+
+@contextmanager
+def _naming_main(server: Any, data: dict[str, Any]) -> Iterator[None]:
+    """Let a server that is about to be launched know the main module (multiprocessing's own way fails before 3.14)."""
+    main = {key: data[key] for key in ("init_main_from_path", "init_main_from_name") if key in data}
+    if server._forkserver_pid is not None or not main:
+        yield
+        return
+    os.environ[_preload.VARIABLE] = json.dumps(main)
+    try:
+        yield
+    finally:
+        del os.environ[_preload.VARIABLE]
 
 
 class Popen(popen_forkserver.Popen):
@@ -41,13 +59,16 @@ class Popen(popen_forkserver.Popen):
     def _launch(self, process_obj: Any) -> None:
         buffer = io.BytesIO()
         set_spawning_popen(self)
+        preparation = spawn.get_preparation_data(process_obj._name)
         try:
-            reduction.dump(spawn.get_preparation_data(process_obj._name), buffer)
+            reduction.dump(preparation, buffer)
             reduction.dump(process_obj, buffer)
         finally:
             set_spawning_popen(None)
         self.pid: int | None = None
-        self.sentinel, write_end = _get_server().connect_to_new_process(self._fds)
+        server = _get_server()
+        with _naming_main(server, preparation):
+            self.sentinel, write_end = server.connect_to_new_process(self._fds)
         # The worker takes a closed pipe for its parent's death: keep the write end.
         kept = os.dup(write_end)
         self.finalizer = util.Finalize(self, util.close_fds, (kept, self.sentinel))
@@ -94,4 +115,6 @@ def _why_server_ended(server: Any) -> str:
         from ._errors import UNGUARDED_MAIN
 
         return UNGUARDED_MAIN
-    return f"the fork server ended with exit code {code} (it imports the main module; see its traceback above)"
+    return (
+        f"the fork server ended with exit code {code} (it imports the main module; see its traceback above)"
+    )

@@ -63,7 +63,9 @@ class Future(Task, StandardFuture):  # type: ignore[type-arg]
         _call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]] | None
         lease: Any  # (Worker, lease number) while it is leased. Guarded by the manager's lock
 
-    def __init__(self, session: Session | None = None, call: Any = None, options: Options = _DEFAULTS) -> None:
+    def __init__(
+        self, session: Session | None = None, call: Any = None, options: Options = _DEFAULTS
+    ) -> None:
         # Not super().__init__(): it would make the Condition.
         self._state = PENDING
         self._result = None
@@ -241,7 +243,10 @@ class Future(Task, StandardFuture):  # type: ignore[type-arg]
     def _call_back(self, fn: Callable[[Any], object]) -> None:
         try:
             fn(self)
-        except (Exception, SystemExit):
+        except BaseException as error:
+            # Ctrl-C can only reach the main thread; elsewhere the callback has raised it, and must not end the loop.
+            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+                raise
             _standard.LOGGER.exception("exception calling callback for %r", self)
 
     # --- Task -----------------------------------------------------------------------------------------------

@@ -125,7 +125,9 @@ class _Poller:
 class Loop:
     """Waits for descriptors and deadlines, and calls their handlers. See the top of this file for who leads."""
 
-    def __init__(self, name: str, end_of_turn: Callable[[], None], crashed: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, name: str, end_of_turn: Callable[[], None], crashed: Callable[[BaseException], None]
+    ) -> None:
         self.lock = threading.RLock()  # the manager's lock: all state that threads share
         self._end_of_turn = end_of_turn
         self._crashed = crashed
@@ -143,7 +145,7 @@ class Loop:
         self._handback.acquire()
         self._deep = False  # the loop's thread sleeps until a leader leaves
         self._aside = False  # a waiter was woken: the loop's thread is to step aside
-        self._followers = 0  # threads that are parked; guarded by lock
+        self.parked: list[Parked] = []  # threads that wait while another leads; guarded by lock
         self._woken = False
         self._interrupted = False  # a turn was left half-way
         self.closed = False
@@ -184,8 +186,12 @@ class Loop:
 
     def watch(self, fd: int, events: int, handler: Callable[[bool, bool], None]) -> None:
         """Call ``handler(readable, writable)`` when the descriptor is ready."""
+        known = fd in self._handlers
         self._handlers[fd] = handler, self._turn
-        self._poller.register(fd, events)
+        if known:
+            self._poller.modify(fd, events)
+        else:
+            self._poller.register(fd, events)
 
     def change(self, fd: int, events: int) -> None:
         if fd in self._handlers:
@@ -211,6 +217,8 @@ class Loop:
         while not ready():
             if deadline is not None and monotonic() >= deadline:
                 return ready()
+            if self.closed:
+                raise RuntimeError("the executor's loop has ended")
             try:
                 # An interrupt may come at any point in here: what is held is asked for, not remembered.
                 if nested or lead.acquire(blocking=False):
@@ -234,13 +242,11 @@ class Loop:
                 self._turn_in_main_thread(timeout)
             else:
                 self.turn(timeout)
-        if self.closed and not ready():
-            raise RuntimeError("the executor's loop has ended")
 
     def _leave(self) -> None:
         self._leading = False
         self._leadership.release()
-        if self._deep or self._followers or self._soon:
+        if self._deep or self.parked or self._soon:
             self._signal_handback()
 
     def _follow(
@@ -258,14 +264,14 @@ class Loop:
             waiting.append(parked)
             if also is not None:
                 also.append(parked)
-            self._followers += 1
+            self.parked.append(parked)
         try:
             if not self._leading:
                 self._signal_handback()
             parked.wait(None if deadline is None else deadline - monotonic())
         finally:
             with self.lock:
-                self._followers -= 1
+                self.parked.remove(parked)
                 waiting.remove(parked)
                 if also is not None:
                     also.remove(parked)
@@ -400,6 +406,8 @@ class Loop:
         if self.closed:
             return
         self.closed = True
+        for parked in self.parked:
+            parked.wake()
         self._signal_handback()
         try:
             os.write(self._wake_write, b"\0")
@@ -421,8 +429,6 @@ class Loop:
         self._handlers.clear()
         self._wake_read = self._wake_write = -1
         self._poller.close()
-
-
 
 
 def _wake_pipe() -> tuple[int, int]:

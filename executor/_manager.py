@@ -104,7 +104,8 @@ class WorkerManager:
                 else:
                     worker.signal(signal.SIGTERM)
                     engine.loop.call_at(
-                        monotonic() + _TERMINATE_WITHIN, lambda worker=worker: engine.supervisor.kill(worker, None)
+                        monotonic() + _TERMINATE_WITHIN,
+                        lambda worker=worker: engine.supervisor.kill(worker, None),
                     )
 
     def stats(self) -> Stats:

@@ -112,7 +112,9 @@ def decode_parcel(data: bytes | memoryview, fds: list[int]) -> Any:
     try:
         rest, size, extents, writable = Loads(data)
         if size is None:
-            views: list[memoryview] = [memoryview(bytearray(part) if free else part) for part, free in zip(extents, writable)]
+            views: list[memoryview] = [
+                memoryview(bytearray(part) if free else part) for part, free in zip(extents, writable)
+            ]
         else:
             segment = fds.pop(0)
             views = map_segment(segment, size, extents)

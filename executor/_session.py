@@ -68,9 +68,11 @@ class Session:
             raise RuntimeError(self.closed)
         if _shutting_down:
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
-        self.engine.check_broken()
+        self.engine.check_usable()
 
-    def submit(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options) -> Future:
+    def submit(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
+    ) -> Future:
         """A future for the call. Any thread."""
         if options.callback is not None or options.error_callback is not None:
             options = self._bind_callbacks(options)
@@ -83,7 +85,7 @@ class Session:
                 if isinstance(value, Future):
                     return self._submit_dependent(future)
         with self.lock:
-            if self.closed is not None or _shutting_down or self.engine.forked or self.engine.broken is not None:
+            if self.closed is not None or _shutting_down or self.engine.forked or not self.engine.usable:
                 self.check_open()
             self.outstanding += 1
             self.submitted += 1

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
     from typing import Any
 
+    from ._pickling import Parcel
+
 __all__ = ["Settings", "check_max_workers"]
 
 
@@ -81,6 +83,18 @@ class Settings:
         # All workers may be killed at once from outside, and twice, before that is taken for a fault of the pool.
         self.intensity = restart_intensity or RestartIntensity(max(5, 2 * self.max_workers))
         self.backoff = backoff or Backoff()
+
+    def inherited(self) -> tuple[Any, ...] | None:
+        """What a worker that is a fork of this process is given as it is."""
+        return (self.initializer, self.initargs, self.finalizer) if self.forks_here else None
+
+    def initial(self) -> bytes | Parcel:
+        """The same, pickled, for any other worker; raises whatever its pickling raises."""
+        from ._pickling import encode
+
+        if self.forks_here:
+            return b""
+        return encode((self.initializer, self.initargs, self.finalizer), main_by_value=self.main_by_value())
 
     def release(self) -> None:
         """No worker is started any more: let go of what it would be given."""

@@ -6,6 +6,7 @@ The default is forkserver where it exists: safe with threads, and a new worker c
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
 from contextlib import contextmanager
@@ -17,9 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-__all__ = ["EXIT_UNGUARDED", "StartFailed", "choose_context", "make_process", "refuse_while_importing_main", "sigint_blocked"]
+__all__ = [
+    "EXIT_UNGUARDED",
+    "StartFailed",
+    "choose_context",
+    "make_process",
+    "refuse_while_importing_main",
+    "sigint_blocked",
+]
 
 EXIT_UNGUARDED = 78  # the exit code of a worker whose import of the main module tried to start an executor
+WORKER_NAME = "ExecutorWorker-"
 METHODS = ("fork", "spawn", "forkserver", "loky")
 
 
@@ -67,9 +76,17 @@ def _only_fork_can_share(initargs: tuple[Any, ...]) -> bool:
 
 
 def refuse_while_importing_main() -> None:
-    """End a worker that starts an executor while it imports the main module: its parent says why."""
-    if getattr(process.current_process(), "_inheriting", False):
-        raise SystemExit(EXIT_UNGUARDED)
+    """An executor that is started while a child imports the main module: a guard is missing there.
+
+    A worker of ours ends with a code that its parent understands; any other child gets the sentence.
+    """
+    current = process.current_process()
+    if getattr(current, "_inheriting", False):
+        if current.name.startswith(WORKER_NAME):
+            os._exit(EXIT_UNGUARDED)
+        from ._errors import UNGUARDED_MAIN
+
+        raise RuntimeError(UNGUARDED_MAIN)
 
 
 @contextmanager
@@ -85,9 +102,14 @@ def sigint_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def make_process(context: BaseContext, target: Callable[..., object], name: str, args: tuple[Any, ...]) -> Any:
+def make_process(
+    context: BaseContext, target: Callable[..., object], name: str, args: tuple[Any, ...]
+) -> Any:
     """A process object of that context, not started. Not a daemon: tasks may start processes."""
-    if type(context).__name__ == "ForkServerContext" and type(context).__module__ == "multiprocessing.context":
+    if (
+        type(context).__name__ == "ForkServerContext"
+        and type(context).__module__ == "multiprocessing.context"
+    ):
         from ._fork_server import Process
 
         return Process(target=target, name=name, args=args, daemon=False)

@@ -16,7 +16,7 @@ from functools import partial
 from heapq import heapify, heappop, heappush
 from time import monotonic
 
-from ._errors import UNGUARDED_MAIN, RestartLimitReached, WorkerLost, describe_exit
+from ._errors import UNGUARDED_MAIN, InitializerError, RestartLimitReached, WorkerLost, describe_exit
 from ._loop import READ, WRITE
 from ._messages import Kind
 from ._start import EXIT_UNGUARDED
@@ -25,7 +25,7 @@ from ._worker import Worker, WorkerState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Protocol
+    from typing import Protocol
 
     from ._loop import Loop
     from ._settings import Settings
@@ -77,9 +77,6 @@ class Supervisor:
         self._failed_starts = 0  # in a row
         self._not_before = 0.0
         self._stopping = False
-        self._facts: dict[str, Any] = {}
-        if settings.finalizer is not None:
-            self._facts["finalizer"] = _pickle_function(settings.finalizer)
 
     # --- starting -------------------------------------------------------------------------------------------
 
@@ -130,7 +127,7 @@ class Supervisor:
     def _launch(self, worker: Worker) -> bool:
         settings = self._settings
         try:
-            worker.start(settings.context, settings.initializer, settings.initargs)
+            worker.start(settings.context, settings.inherited())
         except Exception as error:
             self._start_failed(worker, error)
             return False
@@ -151,7 +148,9 @@ class Supervisor:
         with self._loop.lock:
             del self.workers[worker.id]
             worker.discard()
-            self._count_death(f"could not be started: {error}", error, decisive=not isinstance(error, OSError))
+            self._count_death(
+                f"could not be started: {error}", error, decisive=not isinstance(error, OSError)
+            )
         self._loop.call_soon(self.start_needed)
 
     def _give_slots(self) -> None:
@@ -162,12 +161,18 @@ class Supervisor:
                 continue
             slot = heappop(self._free_slots)
             try:
-                written = worker.set_up(slot, self._facts)
-            except OSError as error:  # no descriptors left
+                written = worker.set_up(slot, self._settings.initial())
+            except BaseException as error:  # no descriptors left; an initializer that cannot be pickled
                 heappush(self._free_slots, slot)
                 worker.slot = -1
+                worker.retire_reason = "could not be set up"
                 self.kill(worker, None)
-                log.warning("%s could not be set up: %s", worker.name, error)
+                if isinstance(error, KeyboardInterrupt):
+                    raise
+                with self._loop.lock:
+                    self._count_death(
+                        f"{type(error).__name__}: {error}", error, decisive=not isinstance(error, OSError)
+                    )
                 continue
             self.mind_output(worker, written)
 
@@ -251,7 +256,9 @@ class Supervisor:
             starting = worker.state is WorkerState.STARTING
             reason = worker.retire_reason or ("killed" if worker.kill_error is not None else "died")
             self.restarts[reason] += 1
-            log.debug("%s (pid %s) ended %s: %s", worker.name, worker.pid, describe_exit(worker.exitcode), reason)
+            log.debug(
+                "%s (pid %s) ended %s: %s", worker.name, worker.pid, describe_exit(worker.exitcode), reason
+            )
             error = self._obituary(worker)
             explained = self._owner.on_exit(worker, error) or expected or worker.kill_error is not None
             self._forget(worker)
@@ -259,7 +266,9 @@ class Supervisor:
                 detail = f"{worker.name} {error._how()}" + (" while it started" if starting else "")
                 unguarded = starting and worker.exitcode == EXIT_UNGUARDED
                 cause = RuntimeError(UNGUARDED_MAIN) if unguarded else error
-                self._count_death(UNGUARDED_MAIN if unguarded else detail, cause, decisive=unguarded, starting=starting)
+                self._count_death(
+                    UNGUARDED_MAIN if unguarded else detail, cause, decisive=unguarded, starting=starting
+                )
         self._owner.on_worker_gone()
         self.start_needed()
 
@@ -297,7 +306,9 @@ class Supervisor:
             self._not_before = 0.0
             self._intensity.forgive()
 
-    def _count_death(self, detail: str, cause: BaseException, *, decisive: bool, starting: bool = True) -> None:
+    def _count_death(
+        self, detail: str, cause: BaseException, *, decisive: bool, starting: bool = True
+    ) -> None:
         """A death that no running task explains. With the lock."""
         now = monotonic()
         self._deaths += 1
@@ -314,9 +325,7 @@ class Supervisor:
         self._deaths = self._failed_starts = 0
         self._not_before = 0.0
         error: BaseException
-        if starting and not decisive and self._settings.initializer is not None:
-            from ._errors import InitializerError
-
+        if starting and self._settings.initializer is not None and UNGUARDED_MAIN not in detail:
             error = InitializerError(detail)
         else:
             error = RestartLimitReached(deaths=deaths, period=self._intensity.period, detail=detail)
@@ -404,11 +413,3 @@ class Supervisor:
         self._stopping = True
         for worker in list(self.workers.values()):
             self.retire(worker, "shutdown")
-
-
-def _pickle_function(fn: Any) -> bytes:
-    from ._pickling import encode
-
-    data = encode(fn)
-    assert isinstance(data, bytes)
-    return data

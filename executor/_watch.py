@@ -95,7 +95,9 @@ class Watch:
         assert worker.block is not None
         worker.block.clear_log()
         worker.signal(DUMP_SIGNAL)
-        self._loop.call_at(monotonic() + _DUMP_STEP, partial(self._kill_when_dumped, worker, monotonic() + _DUMP_WITHIN))
+        self._loop.call_at(
+            monotonic() + _DUMP_STEP, partial(self._kill_when_dumped, worker, monotonic() + _DUMP_WITHIN)
+        )
 
     def _kill_when_dumped(self, worker: Worker, deadline: float) -> None:
         with self._loop.lock:
@@ -104,7 +106,9 @@ class Watch:
                 return
             error.stack = worker.crash_log()
             if not _is_whole(error.stack) and monotonic() < deadline:
-                self._loop.call_at(monotonic() + _DUMP_STEP, partial(self._kill_when_dumped, worker, deadline))
+                self._loop.call_at(
+                    monotonic() + _DUMP_STEP, partial(self._kill_when_dumped, worker, deadline)
+                )
                 return
         self._supervisor.kill(worker, error)
 
@@ -135,7 +139,11 @@ class Watch:
             return
         if worker.state is WorkerState.BUSY and worker.kill_error is None:
             error = MemoryQuotaExceeded(
-                limit=limit, resident=resident, peak_memory=worker.peak_memory, pid=worker.pid or 0, worker=worker.name
+                limit=limit,
+                resident=resident,
+                peak_memory=worker.peak_memory,
+                pid=worker.pid or 0,
+                worker=worker.name,
             )
             self._supervisor.kill(worker, error)
 

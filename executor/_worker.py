@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import multiprocessing.process
 import os
 import pickle
 import signal
@@ -12,7 +13,8 @@ from . import _worker_main
 from ._channel import Channel
 from ._forksafety import disown, own
 from ._messages import CALLS, RETIRE, SETUP
-from ._start import make_process, sigint_blocked
+from ._pickling import Parcel
+from ._start import WORKER_NAME, make_process, sigint_blocked
 from ._status import CUT, FILLED, ITEM, REVOKED, RUNNING, STARTED, StatusBlock
 
 TYPE_CHECKING = False
@@ -94,7 +96,7 @@ class Worker:
     def __init__(self, id: int, now: float) -> None:
         self.id = id  # never used again, unlike a pid
         self.slot = -1  # until it is set up
-        self.name = f"ExecutorWorker-{id}"
+        self.name = f"{WORKER_NAME}{id}"
         self.state = WorkerState.STARTING
         self.leases: dict[int, Lease] = {}
         self.next_lease = 1
@@ -126,10 +128,11 @@ class Worker:
 
     # --- starting -----------------------------------------------------------------------------------------
 
-    def start(self, context: BaseContext, initializer: Any, initargs: tuple[Any, ...]) -> None:
+    def start(self, context: BaseContext, inherited: tuple[Any, ...] | None) -> None:
         """Launch the process. Whatever can fail raises, and leaves nothing behind but what `discard` frees.
 
-        The process waits for `set_up` before it runs anything of the user's.
+        The process waits for `set_up` before it runs anything of the user's. ``inherited``: the initializer and
+        its arguments, where the process is a fork of this one and needs no pickle of them.
         """
         ours, theirs = socket.socketpair()
         own(ours.fileno())
@@ -137,7 +140,7 @@ class Worker:
         try:
             self.block = StatusBlock()
             own(self.block.fd)
-            self.process = make_process(context, _worker_main.main, self.name, (theirs, initializer, initargs))
+            self.process = make_process(context, _worker_main.main, self.name, (theirs, inherited))
             with sigint_blocked():
                 self.process.start()
             self.pid = self.process.pid
@@ -146,14 +149,20 @@ class Worker:
         if self.pid is not None:
             self.open_pidfd()
 
-    def set_up(self, slot: int, facts: dict[str, Any]) -> bool:
-        """Give it its slot, its status page and its lifeline; False when a part of that waits for the socket."""
+    def set_up(self, slot: int, initial: bytes | Parcel) -> bool:
+        """Give it its slot, its status page, its lifeline and its first call; False when a part of that waits for
+        the socket.
+        """
         assert self.channel is not None and self.block is not None
         self.slot = slot
         read_end, self.lifeline = os.pipe()
         own(self.lifeline)
-        facts = {"id": self.id, "slot": slot, "name": self.name, **facts}
-        self.channel.post(pickle.dumps((SETUP, facts), 5), [os.dup(self.block.fd), read_end])
+        fds = [os.dup(self.block.fd), read_end]
+        if isinstance(initial, Parcel):
+            fds += initial.fds
+            initial = initial.data
+        facts = {"id": self.id, "slot": slot, "name": self.name}
+        self.channel.post(pickle.dumps((SETUP, facts, initial), 5), fds)
         return self.channel.flush()
 
     def open_pidfd(self) -> None:
@@ -302,7 +311,9 @@ class Worker:
             self.block.close()
         if self.process is not None and self.process._popen is not None:
             if self.process.exitcode is None:
-                self.process._popen.returncode = 255  # stolen, or the fork server has gone: it is dead all the same
+                self.process._popen.returncode = (
+                    255  # stolen, or the fork server has gone: it is dead all the same
+                )
             self.process.join(0)
             if hasattr(self.process._popen, "close"):  # loky's closes with its last reference
                 self.process.close()
@@ -315,3 +326,5 @@ class Worker:
         self.lifeline = self.pidfd = -1
         if self.block is not None:
             self.block.fd = -1
+        # multiprocessing would join it when the child ends, and fail.
+        multiprocessing.process._children.discard(self.process)  # type: ignore[attr-defined]

@@ -2,7 +2,7 @@
 
 The order of the writes to the status page is the protocol (`_status`, ARCHITECTURE.md):
 
-    STARTED, then RUNNING   the parent must never see a new lease with an old start, or it would time it out
+    STARTED and ITEM, then RUNNING   the parent must never see a new lease with an old start, or it would time it out
     RUNNING, then a look at REVOKED   what the parent has revoked before it saw this lease running does not begin
     outcome, then FILLED, then the next RUNNING   a death costs the task that ran, never one that was done
 """
@@ -24,7 +24,19 @@ from ._channel import FRAME_HEADER, WorkerChannel
 from ._exceptions import dump_exception
 from ._messages import ALL_ITEMS, CALLS, HEADER, RETIRE, Kind, pad
 from ._pickling import Parcel, decode_parcel, encode
-from ._status import AREA_BYTES, CLOSED, CUT, FILLED, FINISHED, ITEM, REVOKED, RUNNING, SOFT, STARTED, StatusBlock
+from ._status import (
+    AREA_BYTES,
+    CLOSED,
+    CUT,
+    FILLED,
+    FINISHED,
+    ITEM,
+    REVOKED,
+    RUNNING,
+    SOFT,
+    STARTED,
+    StatusBlock,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,12 +53,12 @@ _FIRST = FRAME_HEADER.size  # the outcome area begins with room for the header o
 _LOW = 0xFFFFFFFF
 
 
-def main(sock: socket.socket, initializer: Any, initargs: tuple[Any, ...]) -> None:
-    """The target of the worker process."""
+def main(sock: socket.socket, inherited: tuple[Any, ...] | None) -> None:
+    """The target of the worker process. ``inherited``: initializer, its arguments, finalizer, in a forked worker."""
     _reset_signals()
     worker = _Worker(sock)
-    if worker.set_up() and worker.initialize(initializer, initargs):
-        del initializer, initargs
+    if worker.set_up(inherited):
+        del inherited
         worker.serve()
 
 
@@ -101,12 +113,12 @@ class _Worker:
 
     # --- set-up -------------------------------------------------------------------------------------------
 
-    def set_up(self) -> bool:
+    def set_up(self, inherited: tuple[Any, ...] | None) -> bool:
         frame = self._channel.receive()
         if frame is None:
             return False
-        body, (status, lifeline) = frame
-        _, facts = pickle.loads(body)
+        body, (status, lifeline, *fds) = frame
+        _, facts, initial = pickle.loads(body)
         _die_with_parent(lifeline)
         self._block = StatusBlock(status)
         self._words, self._area = self._block.words, self._block.area
@@ -117,8 +129,7 @@ class _Worker:
             faulthandler.register(DUMP_SIGNAL, file=status, all_threads=True)
         signal.signal(SOFT_SIGNAL, self._raise_soft_timeout)
         _current._worker = _current.WorkerInfo(facts["id"], facts["slot"], facts["name"], os.getpid())
-        self._finalizer = facts.get("finalizer")
-        return True
+        return self._initialize(inherited, initial, fds)
 
     def _mark_forked(self) -> None:
         self._forked = True
@@ -130,12 +141,13 @@ class _Worker:
 
             raise SoftTimeout("the soft time limit of this task is reached")
 
-    def initialize(self, initializer: Any, initargs: tuple[Any, ...]) -> bool:
+    def _initialize(self, inherited: tuple[Any, ...] | None, initial: bytes, fds: list[int]) -> bool:
         try:
+            if inherited is None:
+                inherited = decode_parcel(initial, fds) if fds else pickle.loads(initial)
+            initializer, initargs, self._finalizer = inherited
             if initializer is not None:
                 initializer(*initargs)
-            if self._finalizer is not None:
-                self._finalizer = pickle.loads(self._finalizer)
         except BaseException as error:
             logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
             self._put(0, Kind.FAILED, dump_exception(error))
@@ -177,6 +189,7 @@ class _Worker:
         for call in calls:
             lease = call[0]
             words[STARTED] = now
+            words[ITEM] = 0
             words[RUNNING] = lease
             revoked = words[REVOKED]
             if revoked and revoked >> 32 <= lease <= revoked & _LOW:
@@ -211,7 +224,9 @@ class _Worker:
                 _current._call = fn
                 value = fn(*args, **kwargs)
             finally:
-                self._in_call = False  # a soft timeout that comes just before this is caught below, none comes after
+                self._in_call = (
+                    False  # a soft timeout that comes just before this is caught below, none comes after
+                )
             data = encode(value)
         except BaseException as error:
             kind = Kind.RAISED
@@ -227,7 +242,6 @@ class _Worker:
     def _run_items(self, call: tuple[Any, ...], now: int) -> int:
         lease, payload, star, items = call
         words = self._words
-        words[ITEM] = 0
         try:
             fn = pickle.loads(payload)
             if isinstance(items, bytes):
@@ -318,7 +332,9 @@ class _Worker:
                 os._exit(EXIT_CHANNEL_LOST)
             try:
                 self._channel.send_bytes(self._area[:fill])
-            except OSError:  # the parent has gone, or a task closed our descriptor: it finds the rest in the area
+            except (
+                OSError
+            ):  # the parent has gone, or a task closed our descriptor: it finds the rest in the area
                 os._exit(EXIT_CHANNEL_LOST)
             self._fill = _FIRST
             self._words[FILLED] = _FIRST

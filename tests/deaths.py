@@ -240,6 +240,17 @@ class Unspeakable(Exception):
     __repr__ = __str__
 
 
+class Unrebuildable(Exception):
+    """Loading it raises."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _raise, (ValueError, "not again")
+
+
+def raise_unrebuildable() -> NoReturn:
+    raise Unrebuildable("once only")
+
+
 def raise_needs_keyword() -> NoReturn:
     raise NeedsKeyword("wants a keyword", code=3)
 

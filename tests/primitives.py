@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 import socket
-import sys
 from typing import Any
 
 from tests.support import HANG, Gate
@@ -25,9 +24,10 @@ def context(method: str) -> Any:
 
 
 def start_what_stays() -> None:
-    """What multiprocessing and loky start once, and keep: resource trackers, a file for small shared values."""
-    import loky.backend.resource_tracker
+    """What multiprocessing and loky start once and keep: resource trackers, a file for small values."""
     import multiprocessing.resource_tracker
+
+    import loky.backend.resource_tracker
 
     multiprocessing.resource_tracker.ensure_running()
     loky.backend.resource_tracker.ensure_running()
@@ -212,14 +212,6 @@ def make_lock(method: str) -> Any:
     return context(method).Lock()
 
 
-_kept: list[Any] = []
-
-
-def keep(what: Any) -> None:
-    """Let it live as long as this worker."""
-    _kept.append(what)
-
-
 def append_to(proxy: Any, value: Any) -> int:
     proxy.append(value)
     return len(proxy)
@@ -237,10 +229,6 @@ def descriptors() -> int:
     """How many this process has open, garbage not counted."""
     gc.collect()
     return len(os.listdir("/proc/self/fd"))
-
-
-def loaded(*modules: str) -> list[str]:
-    return [module for module in modules if module in sys.modules]
 
 
 def through_a_process(method: str, lock: Any) -> bool:

@@ -29,12 +29,12 @@ SCRIPTS = Path(__file__).resolve().parent / "scripts"
 T = TypeVar("T")
 
 
-def eventually(question: Callable[[], T], within: float = HANG, every: float = 0.005) -> T:
-    """Ask until the answer is true; the answer.  AssertionError after ``within`` seconds."""
-    limit = time.monotonic() + within
+def eventually(question: Callable[[], T], within: float | None = None, every: float = 0.005) -> T:
+    """Ask until the answer is true; the answer.  AssertionError after ``within`` seconds (HANG)."""
+    limit = time.monotonic() + (HANG if within is None else within)
     while not (answer := question()):
         if time.monotonic() > limit:
-            raise AssertionError(f"still {answer!r} after {within:g} s")
+            raise AssertionError(f"still {answer!r}")
         time.sleep(every)
     return answer
 
@@ -223,10 +223,10 @@ class Program:
     def signal_group(self, number: int) -> None:
         os.killpg(self.process.pid, number)
 
-    def wait(self, within: float = HANG) -> int:
+    def wait(self, within: float | None = None) -> int:
         """The exit code; AssertionError with what it wrote when it does not end."""
         try:
-            return self.process.wait(within)
+            return self.process.wait(HANG if within is None else within)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"does not end\n--- out\n{self.out}\n--- err\n{self.err}") from None
 
@@ -243,7 +243,7 @@ class Program:
                 found.append(process)
         return found
 
-    def wait_family_gone(self, within: float = HANG) -> None:
+    def wait_family_gone(self, within: float | None = None) -> None:
         try:
             eventually(lambda: not self.family(), within, every=0.02)
         except AssertionError:

@@ -11,6 +11,7 @@ import pytest
 from executor import ForkedExecutor, Future, ProcessPoolExecutor, wait
 from tests.support import HANG, Gate, in_forked_child, program
 
+
 def test_the_error_is_what_callers_of_the_standard_pool_catch() -> None:
     assert issubclass(ForkedExecutor, RuntimeError)
 
@@ -77,7 +78,7 @@ def test_forked_while_its_lock_is_busy(gate: Gate) -> None:
 def test_a_forked_child_that_ends_leaves_the_workers_alone(
     start_method: str, how: str, tmp_path: Path
 ) -> None:
-    with program("fork_child.py", start_method, how, directory=tmp_path) as run:
+    with program("fork_child.py", start_method, how, str(tmp_path), directory=tmp_path) as run:
         assert run.wait() == 0, run.err
         assert run.out.splitlines()[-1] == "parent ok"
         run.wait_family_gone()

@@ -6,6 +6,7 @@ import multiprocessing
 import operator
 import os
 import threading
+from typing import Any
 
 import pytest
 
@@ -93,12 +94,10 @@ def test_one_that_cannot_be_loaded() -> None:
     assert "rotten" in told(error)
 
 
-def test_locks_of_multiprocessing_can_be_its_arguments(start_method: str) -> None:
-    """tqdm passes an RLock of the default context, whatever the executor's own."""
+def test_a_lock_of_the_default_context_can_be_its_argument() -> None:
+    """tqdm passes one, and no context: the executor's own default is another."""
     lock = multiprocessing.RLock()
-    with ProcessPoolExecutor(
-        1, mp_context=start_method, initializer=deaths.remember, initargs=(lock,)
-    ) as pool:
+    with ProcessPoolExecutor(1, initializer=deaths.remember, initargs=(lock,)) as pool:
         assert pool.submit(deaths.try_remembered_lock).result(HANG) is True
         lock.acquire()
         try:
@@ -108,6 +107,24 @@ def test_locks_of_multiprocessing_can_be_its_arguments(start_method: str) -> Non
         # A replacement gets it too.
         assert isinstance(pool.submit(deaths.die, "exit-7").exception(HANG), WorkerLost)
         assert pool.submit(deaths.try_remembered_lock).result(HANG) is True
+
+
+def test_a_lock_of_its_context_can_be_its_argument(start_method: str) -> None:
+    context = loky_context() if start_method == "loky" else multiprocessing.get_context(start_method)
+    lock = context.RLock()
+    with ProcessPoolExecutor(1, mp_context=context, initializer=deaths.remember, initargs=(lock,)) as pool:
+        assert pool.submit(deaths.try_remembered_lock).result(HANG) is True
+        lock.acquire()
+        try:
+            assert pool.submit(deaths.try_remembered_lock).result(HANG) is False
+        finally:
+            lock.release()
+
+
+def loky_context() -> Any:
+    from loky.backend.context import get_context
+
+    return get_context("loky")
 
 
 def test_workers_killed_while_it_runs(start_method: str, gate: Gate) -> None:

@@ -55,14 +55,16 @@ def test_every_descriptor_closed(start_method: str) -> None:
         futures = [pool.submit(operator.neg, i) for i in range(10)]
         closer = pool.submit(deaths.close_every_descriptor)
         futures += [pool.submit(operator.neg, i) for i in range(10, 20)]
-        # Its worker cannot speak any more.
-        assert isinstance(closer.exception(HANG), WorkerLost)
+        # Its worker cannot speak any more, at least not by its socket.
+        error = closer.exception(HANG)
+        assert isinstance(error, WorkerLost) if error else closer.result() == "closed"
         assert [f.result(HANG) for f in futures] == [-i for i in range(20)]
         assert pool.submit(operator.neg, 1).result(HANG) == -1
 
 
-def test_threads_left_behind(start_method: str) -> None:
-    with ProcessPoolExecutor(1, mp_context=start_method) as pool:
+def test_threads_left_behind() -> None:
+    # Its interpreter waits for the thread, but nobody waits for ever for the interpreter.
+    with ProcessPoolExecutor(1) as pool:
         pid = pool.submit(deaths.leave_a_thread_behind).result(HANG)
         assert pool.submit(os.getpid).result(HANG) == pid
     wait_gone(pid)

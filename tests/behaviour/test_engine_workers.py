@@ -136,8 +136,8 @@ def test_terminate_workers_lets_a_task_clean_up(gate: Gate) -> None:
     assert ("cleaned up") in [note for _, note in gate.arrivals()]
 
 
-def test_terminate_workers_ends_workers_that_ignore_sigterm(start_method: str, gate: Gate) -> None:
-    pool = ProcessPoolExecutor(3, mp_context=start_method)
+def test_terminate_workers_ends_workers_that_ignore_sigterm(gate: Gate) -> None:
+    pool = ProcessPoolExecutor(3)
     futures = [pool.submit(deaths.ignore_sigterm_and_stop, gate) for _ in range(3)]
     pids = gate.wait_arrivals(3)
     pool.terminate_workers()

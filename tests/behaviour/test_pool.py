@@ -1,30 +1,21 @@
-"""Pool: every method of multiprocessing.Pool, and what that one gets wrong."""
+"""Pool: every method of multiprocessing.Pool, and a worker that is killed hangs none of them."""
 
 from __future__ import annotations
 
-import gc
 import itertools
-import logging
 import multiprocessing
 import os
 import pickle
 import signal
-import sqlite3
-import subprocess
-import sys
-import threading
-import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from executor import InitializerError, Pool, WorkerLost
 from tests import tasks
-from tests.support import HANG, ROOT, Gate, eventually, told, wait_gone
-
-# --- the methods --------------------------------------------------------------------------------------------
+from tests.support import HANG, Gate, told
 
 
 @pytest.fixture
@@ -203,11 +194,12 @@ def test_an_iterable_that_raises(pool: Pool) -> None:
         assert list(results) == []
 
 
-def test_a_result_that_cannot_be_pickled_costs_its_call_only(pool: Pool, notes: Notes) -> None:
+def test_a_result_that_cannot_be_pickled_costs_its_call_only(pool: Pool) -> None:
+    errors: list[BaseException] = []
     for _ in range(20):
         with pytest.raises(ValueError, match="refuses to be pickled"):
-            pool.apply_async(tasks.make_unpicklable, (), **both(notes)).get(HANG)
-    assert len(notes.errors) == 20
+            pool.apply_async(tasks.make_unpicklable, (), error_callback=errors.append).get(HANG)
+    assert len(errors) == 20
     with pytest.raises(ValueError, match="refuses to be pickled"):
         pool.map(tasks.same, [tasks.CannotPickle()])
     assert pool.apply(return_a_lambda)(4) == 5
@@ -224,169 +216,17 @@ def test_results_are_read_in_several_threads(pool: Pool) -> None:
         assert sorted(itertools.chain(*(part.result(HANG) for part in parts))) == list(range(300))
 
 
-# --- callbacks ----------------------------------------------------------------------------------------------
-
-
-class Notes:
-    """Callbacks that note what they were given, and in which thread."""
-
-    def __init__(self) -> None:
-        self.results: list[Any] = []
-        self.errors: list[str] = []
-        self.threads: set[int] = set()
-
-    def result(self, value: Any) -> None:
-        self.results.append(value)
-        self.threads.add(threading.get_ident())
-
-    def error(self, error: BaseException) -> None:
-        self.errors.append(repr(error))
-        self.threads.add(threading.get_ident())
-
-
-@pytest.fixture
-def notes() -> Notes:
-    return Notes()
-
-
-def both(notes: Notes) -> dict[str, Any]:
-    return {"callback": notes.result, "error_callback": notes.error}
-
-
-WAYS_TO_WAIT: dict[str, Callable[[Any], object]] = {
-    "get": lambda result: result.get(HANG),
-    "wait": lambda result: result.wait(HANG),
-    "ready": lambda result: eventually(result.ready),
-    "successful": lambda result: (eventually(result.ready), result.successful()),
-}
-
-
-@pytest.mark.parametrize("way", WAYS_TO_WAIT)
-def test_a_callback_has_run_in_this_thread_when_the_result_is_there(
-    pool: Pool, notes: Notes, way: str
-) -> None:
-    for n in range(100):
-        WAYS_TO_WAIT[way](pool.apply_async(tasks.square, (n,), **both(notes)))
-        assert len(notes.results) == n + 1
-    WAYS_TO_WAIT[way](pool.map_async(tasks.square, [2, 3], 1, **both(notes)))
-    WAYS_TO_WAIT[way](pool.starmap_async(tasks.add, [(1, 2)], **both(notes)))
-    assert notes.results == [*(n * n for n in range(100)), [4, 9], [3]]
-    assert not notes.errors
-    assert notes.threads == {threading.get_ident()}
-
-
-def test_an_error_callback_gets_the_error(pool: Pool, notes: Notes) -> None:
-    pool.apply_async(tasks.raise_value_error, ("no",), **both(notes)).wait(HANG)
-    pool.starmap_async(tasks.error_on, [(n, n) for n in range(4)], 1, **both(notes)).wait(HANG)
-    assert notes.errors == ["ValueError('no')", "ValueError('bad 0')"]
-    assert not notes.results
-    assert notes.threads == {threading.get_ident()}
-
-
-def test_one_callback_may_be_left_out(pool: Pool, notes: Notes) -> None:
-    pool.apply_async(tasks.square, (2,), error_callback=notes.error).get(HANG)
-    pool.apply_async(tasks.raise_value_error, ("no",), callback=notes.result).wait(HANG)
-    pool.map_async(tasks.square, (2,), error_callback=notes.error).get(HANG)
-    pool.map_async(tasks.raise_value_error, ["no"], callback=notes.result).wait(HANG)
-    assert not notes.results
-    assert not notes.errors
-
-
-def test_the_callback_of_an_empty_map_is_called(pool: Pool, notes: Notes) -> None:
-    assert pool.map_async(tasks.square, [], **both(notes)).get(HANG) == []
-    assert notes.results == [[]]
-
-
-def test_callbacks_run_in_join(notes: Notes) -> None:
-    pool = Pool(2)
-    for n in range(50):
-        pool.apply_async(tasks.square, (n,), **both(notes))
-    pool.map_async(tasks.square, range(10), 2, **both(notes))
-    pool.close()
-    assert notes.results == []
-    pool.join()
-    assert sorted(notes.results, key=str) == sorted(
-        [*(n * n for n in range(50)), [n * n for n in range(10)]], key=str
-    )
-    assert notes.threads == {threading.get_ident()}
-
-
-def test_callbacks_run_while_an_imap_is_read(pool: Pool, notes: Notes, gate: Gate) -> None:
-    results = pool.imap(tasks.stop_at, [gate])
-    called = pool.apply_async(tasks.square, (3,), callback=lambda value: (notes.result(value), gate.open()))
-    assert list(results) == [None]  # the callback is what lets it end
-    assert notes.results == [called.get(HANG)] == [9]
-
-
-def test_a_callback_may_use_what_belongs_to_this_thread(pool: Pool) -> None:
-    with sqlite3.connect(":memory:", check_same_thread=True) as table:
-        table.execute("create table squares (n)")
-        for n in range(10):
-            pool.apply_async(
-                tasks.square, (n,), callback=lambda n: table.execute("insert into squares values (?)", [n])
-            )
-        pool.close()
-        pool.join()
-        assert table.execute("select sum(n) from squares").fetchone() == (285,)
-    table.close()
-
-
-def test_a_callback_may_go_on_with_the_pool(pool: Pool, notes: Notes) -> None:
-    inner: list[Any] = []
-    pool.apply_async(
-        tasks.square, (3,), callback=lambda n: inner.append(pool.apply(tasks.square, (n,)))
-    ).wait(HANG)
-    assert inner == [81]
-    pool.apply_async(tasks.square, (4,), callback=lambda _: pool.terminate()).wait(HANG)
-    with pytest.raises(ValueError, match="Pool not running"):
-        pool.apply(tasks.square, (1,))
-
-
-def test_a_raising_callback_does_not_hang_the_pool(
-    pool: Pool, notes: Notes, caplog: pytest.LogCaptureFixture
-) -> None:
-    def fail(value: object) -> None:
-        notes.result(value)
-        raise LookupError("the callback failed")
-
-    with caplog.at_level(logging.ERROR, "executor"):
-        assert pool.apply_async(tasks.square, (3,), callback=fail).get(HANG) == 9
-        with pytest.raises(ValueError, match="no"):
-            pool.apply_async(tasks.raise_value_error, ("no",), error_callback=fail).get(HANG)
-        assert pool.map_async(tasks.square, range(3), 1, callback=fail).get(HANG) == [0, 1, 4]
-    assert len(notes.results) == 3
-    assert len(caplog.records) == 3
-    assert all("the callback failed" in str(record.exc_info) for record in caplog.records)
-    assert pool.map(tasks.square, range(10)) == [n * n for n in range(10)]
-    pool.close()
-    pool.join()
-
-
-def test_another_thread_does_not_wait_for_callbacks(pool: Pool, notes: Notes) -> None:
-    def work() -> list[Any]:
-        one = pool.apply_async(tasks.square, (3,), **both(notes))
-        many = pool.map_async(tasks.square, range(3), 1, **both(notes))
-        return [one.get(HANG), many.get(HANG)]
-
-    with ThreadPoolExecutor(1) as thread:
-        assert thread.submit(work).result(HANG) == [9, [0, 1, 4]]
-    assert notes.results == []
-    pool.close()
-    pool.join()
-    assert sorted(notes.results, key=str) == [9, [0, 1, 4]]
-    assert notes.threads == {threading.get_ident()}
-
-
 # --- killed workers -----------------------------------------------------------------------------------------
 
 
-def test_a_killed_worker_does_not_hang_get(start_method: str, notes: Notes) -> None:
+def test_a_killed_worker_does_not_hang_get(start_method: str) -> None:
+    errors: list[BaseException] = []
     with Pool(2, context=start_method) as pool:
-        killed = pool.apply_async(tasks.kill_itself, (signal.SIGKILL,), **both(notes))
+        killed = pool.apply_async(tasks.kill_itself, (signal.SIGKILL,), error_callback=errors.append)
         others = [pool.apply_async(tasks.square, (n,)) for n in range(20)]
         with pytest.raises(WorkerLost, match="SIGKILL"):
             killed.get(HANG)
-        assert len(notes.errors) == 1
+        assert len(errors) == 1
         assert [other.get(HANG) for other in others] == [n * n for n in range(20)]
 
 
@@ -421,277 +261,3 @@ def test_a_failing_initializer_fails_the_calls() -> None:
         with pytest.raises(InitializerError) as raised:
             pool.apply(tasks.square, (1,))
         assert "not today" in told(raised.value)
-
-
-# --- imap, lazily -------------------------------------------------------------------------------------------
-
-
-class Source:
-    """An endless iterable that counts what was taken from it."""
-
-    def __init__(self) -> None:
-        self.taken = 0
-
-    def __iter__(self) -> Iterator[int]:
-        return self
-
-    def __next__(self) -> int:
-        self.taken += 1
-        return self.taken - 1
-
-
-MOST_AHEAD = 512  # items or chunks for each process
-
-
-@pytest.mark.parametrize("name", ["imap", "imap_unordered"])
-def test_an_endless_iterable_is_read_a_bounded_way_ahead(pool: Pool, name: str) -> None:
-    source = Source()
-    results = getattr(pool, name)(tasks.same, source)
-    for n in range(3000):
-        next(results)
-        assert source.taken <= n + 1 + 2 * MOST_AHEAD
-
-
-def test_an_endless_iterable_is_read_in_chunks(pool: Pool) -> None:
-    source = Source()
-    results = pool.imap(tasks.same, source, chunksize=3)
-    assert [next(results) for _ in range(1000)] == list(range(1000))
-    assert source.taken % 3 == 0
-
-
-def test_long_tasks_are_read_few_ahead(pool: Pool, gate: Gate) -> None:
-    source = Source()
-    results = pool.imap(tasks.stop_at, (gate for _ in source))
-    gate.wait_arrivals(2)
-    assert source.taken <= 4
-    gate.open()
-    assert [next(results) for _ in range(20)] == [None] * 20
-
-
-def test_a_pool_serves_others_beside_an_endless_imap(pool: Pool) -> None:
-    first, second = (pool.imap(tasks.same, Source()) for _ in range(2))
-    for n in range(50):
-        assert next(first) == next(second) == n
-    assert pool.map(tasks.square, range(10)) == [n * n for n in range(10)]
-
-
-def test_results_do_not_wait_for_the_iterable(pool: Pool) -> None:
-    seen = threading.Event()
-
-    def ask_after_the_answer() -> Iterator[int]:
-        yield 2
-        assert seen.wait(HANG)
-        yield 3
-
-    for chunksize in (1, 1):
-        seen.clear()
-        results = pool.imap(tasks.square, ask_after_the_answer(), chunksize)
-        assert next(results) == 4
-        with pytest.raises(multiprocessing.TimeoutError):
-            results.next(timeout=0.01)
-        seen.set()
-        assert results.next(timeout=HANG) == 9
-        with pytest.raises(StopIteration):
-            results.next(timeout=HANG)
-
-
-def test_an_imap_that_nobody_reads_is_finished_by_join(tmp_path: Any) -> None:
-    marks = [str(tmp_path / str(n)) for n in range(3000)]
-    pool = Pool(2)
-    pool.imap_unordered(tasks.touch, iter(marks))
-    pool.close()
-    pool.join()
-    assert len(os.listdir(tmp_path)) == 3000
-
-
-def test_a_collection_is_worked_through_before_its_results_are_read(pool: Pool, tmp_path: Any) -> None:
-    marks = [str(tmp_path / str(n)) for n in range(3000)]
-    results = pool.imap(tasks.touch, marks)
-    eventually(lambda: len(os.listdir(tmp_path)) == 3000)
-    assert list(results) == marks
-
-
-def test_an_imap_is_read_to_its_end_after_close() -> None:
-    pool = Pool(2)
-    results = pool.imap(tasks.same, iter(range(3000)))
-    pool.close()
-    assert list(results) == list(range(3000))
-    pool.join()
-
-
-def test_terminate_ends_an_imap_that_waits_for_its_iterable(pool: Pool) -> None:
-    goes_on = threading.Event()
-
-    def wait_once() -> Iterator[int]:
-        goes_on.wait(HANG)
-        yield 1
-
-    results = pool.imap(tasks.same, wait_once())
-    with ThreadPoolExecutor(1) as thread:
-        reader = thread.submit(next, results)
-        pool.terminate()
-        with pytest.raises(CancelledError):
-            reader.result(HANG)
-    goes_on.set()  # its thread ends
-
-
-# --- the end ------------------------------------------------------------------------------------------------
-
-CALLS: dict[str, Callable[[Pool], object]] = {
-    "apply": lambda pool: pool.apply(tasks.square, (1,)),
-    "apply_async": lambda pool: pool.apply_async(tasks.square, (1,)),
-    "map": lambda pool: pool.map(tasks.square, [1]),
-    "map_async": lambda pool: pool.map_async(tasks.square, [1]),
-    "starmap": lambda pool: pool.starmap(tasks.add, [(1, 2)]),
-    "starmap_async": lambda pool: pool.starmap_async(tasks.add, [(1, 2)]),
-    "imap": lambda pool: pool.imap(tasks.square, [1]),
-    "imap_unordered": lambda pool: pool.imap_unordered(tasks.square, [1]),
-    "with": lambda pool: pool.__enter__(),
-}
-
-
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("end", ["close", "terminate"])
-def test_a_pool_that_has_ended_takes_no_work(call: str, end: str) -> None:
-    pool = Pool(1)
-    getattr(pool, end)()
-    with pytest.raises(ValueError, match=r"^Pool not running$"):
-        CALLS[call](pool)
-    pool.join()
-
-
-def test_a_running_pool_cannot_be_joined(pool: Pool) -> None:
-    with pytest.raises(ValueError, match=r"^Pool is still running$"):
-        pool.join()
-
-
-def test_close_and_join_finish_the_work_and_the_workers(start_method: str) -> None:
-    pool = Pool(2, context=start_method)
-    pids = [pool.apply_async(tasks.pid) for _ in range(10)]
-    numbers = pool.map_async(tasks.square, range(100), chunksize=1)
-    pool.close()
-    pool.close()
-    pool.join()
-    assert numbers.get(0) == [n * n for n in range(100)]
-    wait_gone(*{pid.get(0) for pid in pids})
-    pool.join()
-
-
-def test_terminate_stops_what_runs_and_cancels_what_waits(
-    start_method: str, gate: Gate, notes: Notes
-) -> None:
-    pool = Pool(2, context=start_method)
-    running = [pool.apply_async(tasks.stop_at, (gate,)) for _ in range(2)]
-    waiting = pool.map_async(tasks.square, range(1000), chunksize=1)
-    pids = gate.wait_arrivals(2)
-    pool.terminate()
-    wait_gone(*pids)
-    for result in running:
-        with pytest.raises((WorkerLost, CancelledError)):
-            result.get(HANG)
-    with pytest.raises(CancelledError):
-        waiting.get(HANG)
-    assert not waiting.successful()
-    pool.terminate()
-    pool.join()
-
-
-def test_the_end_of_with_terminates(gate: Gate) -> None:
-    with Pool(1) as pool:
-        result = pool.apply_async(tasks.stop_at, (gate,))
-        (pid,) = gate.wait_arrivals()
-    wait_gone(pid)
-    with pytest.raises((WorkerLost, CancelledError)):
-        result.get(HANG)
-
-
-def test_a_task_that_ignores_sigterm_does_not_hold_up_terminate(gate: Gate) -> None:
-    with Pool(1) as pool:
-        pool.apply_async(ignore_sigterm, (gate,))
-        (pid,) = gate.wait_arrivals()
-    wait_gone(pid)
-
-
-def ignore_sigterm(gate: Gate) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    gate.stop()
-
-
-@pytest.mark.parametrize("use", ["nothing", "call", "imap"])
-def test_a_pool_that_is_dropped_leaves_nothing(use: str) -> None:
-    # What is left, the fixture of all tests finds.
-    pools = [Pool(2)]
-    if use == "call":
-        assert pools[0].apply(tasks.square, (2,)) == 4
-    if use == "imap":
-        assert next(pools[0].imap(tasks.same, Source())) == 0
-    dropped = weakref.ref(pools[0])
-    with pytest.warns(ResourceWarning, match="unclosed running multiprocessing pool"):
-        drop(pools)
-    assert dropped() is None  # the recorded warning had kept it
-
-
-def drop(things: list[Any]) -> None:
-    things.clear()
-    gc.collect()
-
-
-def test_work_of_a_dropped_pool_is_finished() -> None:
-    pools = [Pool(2)]
-    results = [pools[0].apply_async(tasks.square, (n,)) for n in range(100)]
-    with pytest.warns(ResourceWarning):
-        drop(pools)
-    assert [result.get(HANG) for result in results] == [n * n for n in range(100)]
-
-
-def test_results_that_are_kept_do_not_keep_the_workers() -> None:
-    pools = [Pool(1)]
-    pid = pools[0].apply(tasks.pid)
-    result, results = pools[0].apply_async(tasks.square, (2,)), pools[0].imap(tasks.square, [2])
-    assert list(results) == [4]
-    with pytest.warns(ResourceWarning):
-        drop(pools)
-    wait_gone(pid)
-    assert result.get(HANG) == 4
-    assert list(results) == []
-
-
-def test_an_imap_keeps_its_pool_alive() -> None:
-    results = [Pool(2).imap(tasks.same, range(100))]
-    gc.collect()
-    assert [next(results[0]) for _ in range(100)] == list(range(100))
-    with pytest.warns(ResourceWarning):
-        drop(results)
-
-
-@pytest.mark.parametrize(
-    "start", ["pool.apply_async(time.sleep, (1000,))", "pool.imap(abs, itertools.count())"]
-)
-def test_a_pool_that_is_left_open_does_not_hold_up_the_end_of_the_program(start: str) -> None:
-    program = f"""
-import itertools, time, executor
-if __name__ == "__main__":
-    pool = executor.Pool(2)
-    kept = {start}
-    print(pool.map(abs, [-1, -2]), flush=True)
-"""
-    ran = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=HANG, check=False, cwd=ROOT
-    )
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "[1, 2]\n", "")
-
-
-def test_a_program_may_end_with_a_pool_in_a_global(tmp_path: Any) -> None:
-    ran = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import executor, operator; pool = executor.Pool(1); pool.map(operator.neg, [1])",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=HANG,
-        check=False,
-        cwd=ROOT,
-    )
-    assert (ran.returncode, ran.stderr) == (0, "")

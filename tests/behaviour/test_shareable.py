@@ -1,6 +1,6 @@
 """Locks, queues and shared memory of multiprocessing and loky, as arguments of tasks and as results.
 
-The workers of these tests are older than any primitive that they are given, except where a test says otherwise.
+The workers of these tests are older than any primitive that they are given, except where a test says so.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def what_multiprocessing_keeps() -> None:
 
 
 @pytest.fixture(scope="module", params=START_METHODS)
-def pool(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessPoolExecutor]:
+def pool(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ProcessPoolExecutor]:
     """Two workers that run already, under each start method."""
     gate = new_gate(tmp_path_factory.mktemp("pool"))
     with ProcessPoolExecutor(2, mp_context=request.param) as pool:
@@ -73,7 +75,9 @@ def test_a_lock_that_the_parent_holds_is_not_free_in_a_task(pool: ProcessPoolExe
     assert pool.submit(tasks.is_free, lock).result(HANG)
 
 
-def test_a_lock_that_a_task_holds_is_not_free_elsewhere(pool: ProcessPoolExecutor, ctx: Any, gate: Gate) -> None:
+def test_a_lock_that_a_task_holds_is_not_free_elsewhere(
+    pool: ProcessPoolExecutor, ctx: Any, gate: Gate
+) -> None:
     lock = ctx.Lock()
     holder = pool.submit(tasks.hold, lock, gate)
     gate.wait_arrivals()

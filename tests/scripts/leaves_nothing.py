@@ -5,17 +5,27 @@ from __future__ import annotations
 import multiprocessing
 import operator
 import sys
+from typing import Any
+
+import loky.backend.context
 
 from executor import BrokenProcessPool, ProcessPoolExecutor
 from tests import deaths
+
+
+def context_of(method: str) -> Any:
+    if method == "loky":
+        return loky.backend.context.get_context("loky")
+    return multiprocessing.get_context(method)
 
 
 def main(method: str, scene: str) -> None:
     pool = ProcessPoolExecutor(2, mp_context=method)
     if scene == "initializer":
         pool.shutdown()
-        lock = multiprocessing.RLock()
-        pool = ProcessPoolExecutor(2, mp_context=method, initializer=deaths.remember, initargs=(lock,))
+        context = context_of(method)
+        lock = context.RLock()
+        pool = ProcessPoolExecutor(2, mp_context=context, initializer=deaths.remember, initargs=(lock,))
     assert list(pool.map(operator.neg, range(20), timeout=30)) == [-i for i in range(20)]
     if scene.startswith("crash"):
         task = deaths.make_dies_on_dump if scene.endswith("pickling") else deaths.die

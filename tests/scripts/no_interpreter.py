@@ -16,15 +16,20 @@ def outcome(pool: ProcessPoolExecutor) -> object:
         return error
 
 
+def set_executable(path: str) -> None:
+    multiprocessing.spawn.set_executable(path)
+    sys.executable = path  # loky looks here
+
+
 def main(method: str) -> None:
-    right = multiprocessing.spawn.get_executable()
+    right = sys.executable
     with ProcessPoolExecutor(2, mp_context=method) as pool:
-        multiprocessing.spawn.set_executable("/bin/false")
+        set_executable("/bin/false")
         assert isinstance(error := outcome(pool), BrokenProcessPool), error
         sys.stdout.write("refused\n")
         assert isinstance(error := outcome(pool), BrokenProcessPool), error
         sys.stdout.write("refused again\n")
-        multiprocessing.spawn.set_executable(right)
+        set_executable(right)
         assert outcome(pool) == -1
         sys.stdout.write("works again\n")
 

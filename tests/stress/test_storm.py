@@ -18,12 +18,12 @@ pytestmark = pytest.mark.stress
 
 
 def test_every_task_is_right_when_it_may_run_again(start_method: str, tmp_path: Path) -> None:
-    report = storm(Plan(tasks=400, method=start_method, hang=90), str(tmp_path))
+    report = storm(Plan(tasks=250, method=start_method, hang=90), str(tmp_path))
     assert not report.problems, str(report)
 
 
 def test_exactly_the_running_tasks_are_lost_without_retries(start_method: str, tmp_path: Path) -> None:
-    report = storm(Plan(tasks=400, method=start_method, retries=0, hang=90), str(tmp_path))
+    report = storm(Plan(tasks=250, method=start_method, retries=0, hang=90), str(tmp_path))
     assert not report.problems, str(report)
 
 

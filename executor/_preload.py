@@ -1,0 +1,34 @@
+"""Imported by the fork server before it forks: what every worker needs, the program's main module included.
+
+A main module that cannot be imported does not end the server: the worker that imports it again says why.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+__all__ = ["VARIABLE"]
+
+VARIABLE = "_EXECUTOR_MAIN"
+
+
+def _load() -> None:
+    main = os.environ.pop(VARIABLE, None)
+    if main is None:
+        return  # not in a fork server
+    from multiprocessing import process, spawn
+
+    from . import _fork_server, _worker_main  # noqa: F401
+
+    current = process.current_process()
+    current._inheriting = True  # type: ignore[attr-defined]
+    try:
+        spawn.prepare(json.loads(main))
+    except (Exception, SystemExit):
+        pass
+    finally:
+        del current._inheriting  # type: ignore[attr-defined]
+
+
+_load()
