@@ -26,9 +26,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         epilog=f"Benchmarks: {', '.join(ALL)}. Without names, all of them.",
     )
     parser.add_argument("names", nargs="*", metavar="names", help="which benchmarks")
-    parser.add_argument(
-        "--quick", action="store_true", help="smaller sizes and fewer rounds: a look, not a figure"
-    )
+    parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer rounds: a look, not a figure")
     parser.add_argument("--rounds", type=int, metavar="N", help="interleaved rounds (default 5, quick 2)")
     parser.add_argument("--svg", type=Path, metavar="FILE", help=f"also draw {', '.join(CHARTED)} as bars")
     parser.add_argument("--tasks", type=int, metavar="N", help="storm: how many (default 10,000, quick 500)")

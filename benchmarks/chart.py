@@ -43,9 +43,7 @@ class Panel:
             left = PADDING + LABELS
             kind = "ours" if label.startswith(OURS) else "bar"
             lines.append(text(left - 8, y + 14, label, "label", anchor="end"))
-            lines.append(
-                f'<rect class="{kind}" x="{left}" y="{y}" width="{length:.1f}" height="{BAR}" rx="2"/>'
-            )
+            lines.append(f'<rect class="{kind}" x="{left}" y="{y}" width="{length:.1f}" height="{BAR}" rx="2"/>')
             lines.append(text(left + length + 6, y + 14, self.case.unit.text(self.medians[label]), "value"))
         return lines
 

@@ -195,18 +195,14 @@ def trial(room: Room, count: int, lines: int, crashing: int) -> bool:
     barrier = threading.Barrier(count)
     with ThreadPoolExecutor(count) as threads:
         visits = [
-            threads.submit(
-                client.visit, room.listener.getsockname(), barrier, len(said.keys() - client.words)
-            )
+            threads.submit(client.visit, room.listener.getsockname(), barrier, len(said.keys() - client.words))
             for client in clients
         ]
         room.run(visitors=count)
         for visit in visits:
             visit.result()
     wrong = [client.number for client in staying if client.heard != said - Counter(client.words)]
-    print(
-        f"{count} clients, {len(said)} lines, {room.lost} thrown out, not heard well by: {wrong or 'nobody'}"
-    )
+    print(f"{count} clients, {len(said)} lines, {room.lost} thrown out, not heard well by: {wrong or 'nobody'}")
     return not wrong and room.lost == crashing
 
 

@@ -231,9 +231,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, help="worker processes (default: as many as there are cores)")
     parser.add_argument("--root", type=Path, default=Path(sysconfig.get_path("stdlib")), help="the folder")
     parser.add_argument("--limit", type=int, metavar="N", help="so many files only, spread over all of them")
-    parser.add_argument(
-        "--sabotage", type=int, default=0, metavar="N", help="so many tasks kill their workers"
-    )
+    parser.add_argument("--sabotage", type=int, default=0, metavar="N", help="so many tasks kill their workers")
     parser.add_argument("--seed", type=int, default=1, help="which tasks are sabotaged")
     parser.add_argument("--check", action="store_true", help="compare with a serial run and print both times")
     options = parser.parse_args()

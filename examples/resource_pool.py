@@ -135,9 +135,7 @@ def main() -> int:
         urls = [f"{address}{number}" for number in range(options.pages)]
         outcomes = Counter(pool.map(fetch_and_digest, urls, [places] * len(urls)))
     refused = sum(count for outcome, count in outcomes.items() if outcome.startswith("refused"))
-    print(
-        f"{options.pages} pages, {refused} refused; at most {server.most} of {options.places} clients at once"
-    )
+    print(f"{options.pages} pages, {refused} refused; at most {server.most} of {options.places} clients at once")
     if options.without:
         return 0 if refused else 1
     return 0 if not refused and server.most <= options.places else 1

@@ -87,7 +87,7 @@ def _when_idle(session: Any, done: asyncio.Future[None]) -> None:
     class Waiter:
         def wake(self) -> None:
             with_waiters.remove(self)
-            loop.call_soon_threadsafe(lambda: done.done() or done.set_result(None))
+            loop.call_soon_threadsafe(_finish, done)
 
     with_waiters = session.waiters
     with session.lock:
@@ -95,3 +95,8 @@ def _when_idle(session: Any, done: asyncio.Future[None]) -> None:
             with_waiters.append(Waiter())
         else:
             done.set_result(None)
+
+
+def _finish(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)

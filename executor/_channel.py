@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Frame = tuple[bytes | memoryview, list[int]]
 
-__all__ = ["Channel", "FRAME_HEADER", "MAX_DESCRIPTORS", "WorkerChannel"]
+__all__ = ["FRAME_HEADER", "MAX_DESCRIPTORS", "Channel", "WorkerChannel"]
 
 FRAME_HEADER = Struct("=QQ")
 MAX_DESCRIPTORS = 200  # the kernel takes at most 253 with one message

@@ -37,9 +37,7 @@ def function_name(fn: Any) -> str:
         fn = fn.func
     name = getattr(fn, "__qualname__", None) or type(fn).__qualname__
     module = getattr(fn, "__module__", None)
-    return (
-        f"{module}.{name}" if module and module not in ("builtins", "__main__", "__mp_main__") else str(name)
-    )
+    return f"{module}.{name}" if module and module not in ("builtins", "__main__", "__mp_main__") else str(name)
 
 
 def current_worker() -> WorkerInfo | None:

@@ -82,9 +82,7 @@ class Dispatcher:
         if self.pending and not self.thread.is_alive():
             if not self._said_orphaned:
                 self._said_orphaned = True
-                log.warning(
-                    "the thread that callbacks belong to (%s) has ended: they run elsewhere", self.thread.name
-                )
+                log.warning("the thread that callbacks belong to (%s) has ended: they run elsewhere", self.thread.name)
             self.run()
 
     def fileno(self) -> int:

@@ -48,9 +48,7 @@ WINDOW = 0.004  # seconds of work that a worker may have in hand
 _BATCH = 64  # calls in one message: the worker begins while the next are encoded
 _STUCK_AFTER = 0.003  # seconds after which the leases behind a running task are taken back
 _REVOKE_PAUSE = 0.001  # seconds; longer than any store buffer holds a write
-_FAIL_FAST = (
-    1.0  # seconds after an initializer has raised in which a submit fails at once instead of trying again
-)
+_FAIL_FAST = 1.0  # seconds after an initializer has raised in which a submit fails at once instead of trying again
 _LOW = 0xFFFFFFFF
 
 
@@ -92,7 +90,7 @@ class Engine:
             self.loop.thread.start()
 
     def submit(self, task: Task, queue: bool = True) -> None:
-        """Queue a task (or note that one has grown); feed a worker at once if one is idle. Any thread, without the lock."""
+        """Queue a task (or note that one has grown); feed an idle worker at once. Any thread, without the lock."""
         supervisor = self.supervisor
         with self.lock:
             if queue:
@@ -100,11 +98,7 @@ class Engine:
             if not self._started:
                 self.start()
             worker = next(reversed(supervisor.idle.values()), None)
-            grow = (
-                worker is None
-                and len(supervisor.workers) < self.settings.max_workers
-                and supervisor.wants_worker()
-            )
+            grow = worker is None and len(supervisor.workers) < self.settings.max_workers and supervisor.wants_worker()
             if grow and self.settings.forks_here:
                 supervisor.start_needed()
                 grow = False
@@ -114,7 +108,7 @@ class Engine:
             self.loop.call_soon(supervisor.start_needed)
 
     def check_usable(self) -> None:
-        """Raise if the loop has failed, or if workers have just been found to be impossible to initialise. With the lock."""
+        """Raise if the loop has failed, or workers have just failed to be initialised. With the lock."""
         if self._crash is not None:
             raise RuntimeError("the executor's loop has failed") from self._crash
         if self.broken is not None and monotonic() < self._try_again_at:
@@ -331,7 +325,7 @@ class Engine:
         learn = self.estimates.learn
         returned: list[Task] = []
         with self.lock:
-            for word, kind, value, error, started, duration in records:
+            for word, kind, value, error, _, duration in records:
                 if not word:
                     self._on_note(worker, kind, value, error)
                     continue
@@ -508,12 +502,7 @@ class Engine:
 
         def settled() -> bool:
             lease = task.lease
-            return (
-                lease is None
-                or lease[0] is not worker
-                or lease[1] <= worker.words_running()
-                or not task.is_open()
-            )
+            return lease is None or lease[0] is not worker or lease[1] <= worker.words_running() or not task.is_open()
 
         self.loop.wait(settled, monotonic() + 1.0, lambda: waiters)
 
@@ -532,7 +521,7 @@ class Engine:
         """
         with self.lock:
             session.abandoned = not keep
-            kept = []
+            kept: list[Task] = []
             busy = sum(worker.state is WorkerState.BUSY for worker in self.supervisor.workers.values())
             free = self.settings.max_workers - busy
             for task in self.backlog.drain():
@@ -581,9 +570,7 @@ class Engine:
             return
         task.attempts = (*task.attempts, _attempt(worker, final))
         options = task.options
-        if len(task.attempts) <= options.retries and (
-            isinstance(final, WorkerLost) or options.retry_on_timeout
-        ):
+        if len(task.attempts) <= options.retries and (isinstance(final, WorkerLost) or options.retry_on_timeout):
             self.retried += 1
             self._give_back([task])
             return

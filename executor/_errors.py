@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
+    "UNGUARDED_MAIN",
     "Attempt",
     "DependencyFailed",
     "ForkedExecutor",
@@ -36,7 +37,6 @@ __all__ = [
     "RestartLimitReached",
     "SoftTimeout",
     "TaskTimeout",
-    "UNGUARDED_MAIN",
     "WorkerLost",
     "describe_exit",
     "signal_name",
@@ -243,9 +243,7 @@ class RemoteException(_Facts, Exception):
     it could not travel).
     """
 
-    def __init__(
-        self, type_name: str = "", text: str = "", traceback_text: str = "", reason: str = ""
-    ) -> None:
+    def __init__(self, type_name: str = "", text: str = "", traceback_text: str = "", reason: str = "") -> None:
         super().__init__(type_name, text)
         self.type_name = type_name
         self.text = text
@@ -253,6 +251,4 @@ class RemoteException(_Facts, Exception):
         self.reason = reason
 
     def __str__(self) -> str:
-        return (
-            f"{self.type_name}: {self.text} (the exception itself could not be brought here: {self.reason})"
-        )
+        return f"{self.type_name}: {self.text} (the exception itself could not be brought here: {self.reason})"

@@ -13,6 +13,7 @@ from concurrent.futures import process as _standard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 __all__ = ["RemoteTraceback", "dump_exception", "load_exception", "remote_cause"]
@@ -41,7 +42,7 @@ def dump_exception(error: BaseException) -> bytes:
     """In the worker. Never raises on account of the exception."""
     from ._pickling import encode
 
-    text = _safely(lambda: "".join(traceback.format_exception(type(error), error, error.__traceback__)))
+    text = _safely(_format, error)
     whole = parts = None
     reason = ""
     try:
@@ -52,7 +53,7 @@ def dump_exception(error: BaseException) -> bytes:
             data.close()
             whole = pickle.dumps(error, 5)
     except BaseException as failure:
-        reason = f"{type(failure).__name__}: {_safely(lambda: str(failure))}"
+        reason = f"{type(failure).__name__}: {_safely(str, failure)}"
     # A class that says itself how it is rebuilt is left to that.
     if type(error).__module__ != "builtins" and type(error).__reduce__ is BaseException.__reduce__:
         try:
@@ -61,12 +62,16 @@ def dump_exception(error: BaseException) -> bytes:
             parts = None
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    return pickle.dumps((whole, parts, name, _safely(lambda: str(error)), text, reason), 5)
+    return pickle.dumps((whole, parts, name, _safely(str, error), text, reason), 5)
 
 
-def _safely(make: Any) -> str:
+def _format(error: BaseException) -> str:
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+
+
+def _safely(make: Callable[[Any], str], error: BaseException) -> str:
     try:
-        return str(make())
+        return str(make(error))
     except BaseException as failure:
         return f"<no text: {type(failure).__name__}>"
 
@@ -81,8 +86,9 @@ def load_exception(data: bytes | memoryview) -> BaseException:
         if isinstance(error, str):
             reason = error
         error = RemoteException(name, text, traceback_text, reason)
-    error.__cause__ = remote_cause(traceback_text)
-    return error
+    failure: BaseException = error
+    failure.__cause__ = remote_cause(traceback_text)
+    return failure
 
 
 def _rebuild(whole: bytes | None, parts: bytes | None) -> Any:
@@ -92,7 +98,7 @@ def _rebuild(whole: bytes | None, parts: bytes | None) -> Any:
         try:
             return pickle.loads(whole)
         except BaseException as failure:  # an __init__ may raise anything, SystemExit too
-            reason = f"{type(failure).__name__}: {_safely(lambda: str(failure))}"
+            reason = f"{type(failure).__name__}: {_safely(str, failure)}"
     if parts is not None:
         try:
             kind, args, attributes = pickle.loads(parts)
@@ -101,5 +107,5 @@ def _rebuild(whole: bytes | None, parts: bytes | None) -> Any:
             error.__dict__.update(attributes)
             return error
         except BaseException as failure:
-            reason = reason or f"{type(failure).__name__}: {_safely(lambda: str(failure))}"
+            reason = reason or f"{type(failure).__name__}: {_safely(str, failure)}"
     return reason

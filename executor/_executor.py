@@ -50,9 +50,7 @@ class Submitter:
         """As the executor's, with these options."""
         return self._executor._map_unordered(self._options, fn, iterables, buffersize)
 
-    def amap(
-        self, fn: Callable[..., Any], *iterables: Any, buffersize: int | None = None
-    ) -> AsyncIterator[Any]:
+    def amap(self, fn: Callable[..., Any], *iterables: Any, buffersize: int | None = None) -> AsyncIterator[Any]:
         """As the executor's, with these options."""
         from ._asyncio import amap
 
@@ -212,9 +210,7 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         from ._map import Map, deadline_of, map_by_submit
 
         if type(self).submit is not ProcessPoolExecutor.submit:
-            return map_by_submit(
-                self.submit, fn, iterables, deadline_of(timeout), buffersize, return_exceptions
-            )
+            return map_by_submit(self.submit, fn, iterables, deadline_of(timeout), buffersize, return_exceptions)
         if not self._session.engine._started:
             refuse_while_importing_main()
         deadline = deadline_of(timeout)
@@ -242,9 +238,7 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
 
         return UnorderedResults(Submitter(self, options), fn, iterables, buffersize)
 
-    def amap(
-        self, fn: Callable[..., Any], *iterables: Any, buffersize: int | None = None
-    ) -> AsyncIterator[Any]:
+    def amap(self, fn: Callable[..., Any], *iterables: Any, buffersize: int | None = None) -> AsyncIterator[Any]:
         """``async for`` over the results in order; reads at most ``buffersize`` items ahead (default: 2 a worker)."""
         return Submitter(self, self._session.options).amap(fn, *iterables, buffersize=buffersize)
 

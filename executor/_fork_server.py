@@ -115,6 +115,4 @@ def _why_server_ended(server: Any) -> str:
         from ._errors import UNGUARDED_MAIN
 
         return UNGUARDED_MAIN
-    return (
-        f"the fork server ended with exit code {code} (it imports the main module; see its traceback above)"
-    )
+    return f"the fork server ended with exit code {code} (it imports the main module; see its traceback above)"

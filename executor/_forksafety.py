@@ -13,12 +13,16 @@ import weakref
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from typing import Protocol
 
-__all__ = ["own", "disown", "on_fork_in_child"]
+    class _Forkable(Protocol):
+        def after_fork_in_child(self) -> None: ...
+
+
+__all__ = ["disown", "on_fork_in_child", "own"]
 
 _fds: set[int] = set()
-_callbacks: weakref.WeakSet[object] = weakref.WeakSet()
+_callbacks: weakref.WeakSet[_Forkable] = weakref.WeakSet()
 _registered = False
 
 
@@ -52,12 +56,5 @@ def _after_fork_in_child() -> None:
             pass
     _fds.clear()
     for owner in list(_callbacks):
-        owner.after_fork_in_child()  # type: ignore[attr-defined]
+        owner.after_fork_in_child()
     _callbacks.clear()
-
-
-if TYPE_CHECKING:
-    from typing import Protocol
-
-    class _Forkable(Protocol):
-        after_fork_in_child: Callable[[], None]

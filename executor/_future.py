@@ -63,9 +63,7 @@ class Future(Task, StandardFuture):  # type: ignore[type-arg]
         _call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]] | None
         lease: Any  # (Worker, lease number) while it is leased. Guarded by the manager's lock
 
-    def __init__(
-        self, session: Session | None = None, call: Any = None, options: Options = _DEFAULTS
-    ) -> None:
+    def __init__(self, session: Session | None = None, call: Any = None, options: Options = _DEFAULTS) -> None:
         # Not super().__init__(): it would make the Condition.
         self._state = PENDING
         self._result = None
@@ -86,7 +84,7 @@ class Future(Task, StandardFuture):  # type: ignore[type-arg]
         return self.session.lock if self.session is not None else _detached_lock
 
     @property
-    def _condition(self) -> threading.Condition:
+    def _condition(self) -> threading.Condition:  # type: ignore[override]
         if self._cond is None:
             with self._lock:
                 if self._cond is None:
@@ -94,7 +92,7 @@ class Future(Task, StandardFuture):  # type: ignore[type-arg]
         return self._cond
 
     @property
-    def _waiters(self) -> list[Any]:
+    def _waiters(self) -> list[Any]:  # type: ignore[override]
         if self._waiter_list is None:
             with self._lock:
                 if self._waiter_list is None:
@@ -116,9 +114,7 @@ class Future(Task, StandardFuture):  # type: ignore[type-arg]
         """
         if self._state == FINISHED:
             return False
-        if self.session is not None:
-            return self.session.cancel(self)
-        return super().cancel()
+        return self.session.cancel(self) if self.session is not None else super().cancel()
 
     def running(self) -> bool:
         """Whether the call runs at this moment."""

@@ -125,9 +125,7 @@ class _Poller:
 class Loop:
     """Waits for descriptors and deadlines, and calls their handlers. See the top of this file for who leads."""
 
-    def __init__(
-        self, name: str, end_of_turn: Callable[[], None], crashed: Callable[[BaseException], None]
-    ) -> None:
+    def __init__(self, name: str, end_of_turn: Callable[[], None], crashed: Callable[[BaseException], None]) -> None:
         self.lock = threading.RLock()  # the manager's lock: all state that threads share
         self._end_of_turn = end_of_turn
         self._crashed = crashed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import weakref
+from functools import partial
 from time import monotonic
 
 from ._engine import Engine
@@ -95,8 +96,7 @@ class WorkerManager:
             own = [
                 worker
                 for worker in engine.supervisor.workers.values()
-                if len(engine.sessions) <= 1
-                or any(lease.task.session is session for lease in worker.leases.values())
+                if len(engine.sessions) <= 1 or any(lease.task.session is session for lease in worker.leases.values())
             ]
             for worker in own:
                 if kill or worker.state is WorkerState.STARTING:
@@ -105,7 +105,7 @@ class WorkerManager:
                     worker.signal(signal.SIGTERM)
                     engine.loop.call_at(
                         monotonic() + _TERMINATE_WITHIN,
-                        lambda worker=worker: engine.supervisor.kill(worker, None),
+                        partial(engine.supervisor.kill, worker, None),
                     )
 
     def stats(self) -> Stats:

@@ -215,7 +215,7 @@ class Map(Task):
         self.waiters: list[Any] = []
         self.closed = False
         self._buffersize = buffersize
-        self._input: Iterator[Any] = zip(*iterables) if self.star else iter(iterables[0])
+        self._input: Iterator[Any] = zip(*iterables, strict=False) if self.star else iter(iterables[0])
         self._exhausted = False
         self._read = 0  # items read from the input
         self._next = 0  # items whose results were fetched
@@ -382,7 +382,7 @@ def map_by_submit(
     return_exceptions: bool,
 ) -> Iterator[Any]:
     """`map` for a subclass with a `submit` of its own, which is to see each call."""
-    source = zip(*iterables)
+    source = zip(*iterables, strict=False)
     futures = deque(submit(fn, *args) for args in islice(source, buffersize))
     return _fetch(submit, fn, source, futures, deadline, return_exceptions)
 

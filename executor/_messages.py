@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from struct import Struct
 
-__all__ = ["ALL_ITEMS", "CALLS", "HEADER", "Kind", "RETIRE", "SETUP", "pad", "record"]
+__all__ = ["ALL_ITEMS", "CALLS", "HEADER", "RETIRE", "SETUP", "Kind", "pad", "record"]
 
 SETUP, CALLS, RETIRE = range(3)
 

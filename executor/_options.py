@@ -66,7 +66,5 @@ class Options:
         """These with some of them replaced; raises TypeError for a name that is none."""
         unknown = changes.keys() - set(self.__slots__)
         if unknown:
-            raise TypeError(
-                f"unknown option {sorted(unknown)[0]!r}; the options are {', '.join(self.__slots__)}"
-            )
+            raise TypeError(f"unknown option {sorted(unknown)[0]!r}; the options are {', '.join(self.__slots__)}")
         return Options(**{name: getattr(self, name) for name in self.__slots__} | changes)

@@ -21,9 +21,7 @@ _forking_reducers: dict[type, Callable[[Any], Any]] = ForkingPickler._extra_redu
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    def __init__(
-        self, file: io.BytesIO, buffer_callback: Callable[[pickle.PickleBuffer], object] | None
-    ) -> None:
+    def __init__(self, file: io.BytesIO, buffer_callback: Callable[[pickle.PickleBuffer], object] | None) -> None:
         super().__init__(file, 5, buffer_callback)
         self._reducers = _shareable.reducers()
 

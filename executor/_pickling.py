@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["Parcel", "SEGMENT_MIN", "decode", "decode_parcel", "encode", "main_is_importable"]
+__all__ = ["SEGMENT_MIN", "Parcel", "decode", "decode_parcel", "encode", "main_is_importable"]
 
 SEGMENT_MIN = 128 * 1024  # bytes: below it a segment costs more than the copies through the socket
 
@@ -113,14 +113,14 @@ def decode_parcel(data: bytes | memoryview, fds: list[int]) -> Any:
         rest, size, extents, writable = Loads(data)
         if size is None:
             views: list[memoryview] = [
-                memoryview(bytearray(part) if free else part) for part, free in zip(extents, writable)
+                memoryview(bytearray(part) if free else part) for part, free in zip(extents, writable, strict=True)
             ]
         else:
             segment = fds.pop(0)
             views = map_segment(segment, size, extents)
             if rest is None:
                 rest = views.pop()
-            views = [view if free else view.toreadonly() for view, free in zip(views, writable)]
+            views = [view if free else view.toreadonly() for view, free in zip(views, writable, strict=True)]
         if not fds:
             return Loads(rest, buffers=views)
         from ._shareable_descriptors import providing

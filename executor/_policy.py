@@ -26,9 +26,7 @@ def parse_bytes(value: int | str | None, name: str = "max_memory_per_child") -> 
         try:
             size = int(float(number) * _UNITS[unit])
         except (ValueError, KeyError):
-            raise ValueError(
-                f'{name} is to be bytes or text such as "512MB" or "1.5GiB", not {value!r}'
-            ) from None
+            raise ValueError(f'{name} is to be bytes or text such as "512MB" or "1.5GiB", not {value!r}') from None
     elif isinstance(value, int) and not isinstance(value, bool):
         size = value
     else:
@@ -54,9 +52,7 @@ class Quota:
 
     __slots__ = ("age", "memory", "tasks")
 
-    def __init__(
-        self, tasks: int | None = None, memory: int | str | None = None, age: float | None = None
-    ) -> None:
+    def __init__(self, tasks: int | None = None, memory: int | str | None = None, age: float | None = None) -> None:
         if tasks is not None:
             if not isinstance(tasks, int):
                 raise TypeError("max_tasks_per_child must be an integer")

@@ -95,9 +95,7 @@ class Pool:
 
     # --- one call -------------------------------------------------------------------------------------------
 
-    def apply(
-        self, func: Callable[..., R], args: Iterable[Any] = (), kwds: Mapping[str, Any] | None = None
-    ) -> R:
+    def apply(self, func: Callable[..., R], args: Iterable[Any] = (), kwds: Mapping[str, Any] | None = None) -> R:
         """``func(*args, **kwds)`` in a worker."""
         return self.apply_async(func, args, kwds).get()
 
@@ -266,9 +264,7 @@ class Pool:
     ) -> None:
         self.terminate()
 
-    def __del__(
-        self, _warn: Callable[..., None] = warnings.warn, _getpid: Callable[[], int] = os.getpid
-    ) -> None:
+    def __del__(self, _warn: Callable[..., None] = warnings.warn, _getpid: Callable[[], int] = os.getpid) -> None:
         if self._state == PoolState.INIT or self._pid != _getpid():
             return
         if self._state == PoolState.RUN:

@@ -26,9 +26,7 @@ def get_reusable_executor(max_workers: int | None = None, **arguments: Any) -> P
     arguments = {"max_workers": max_workers, **arguments}
     with _lock:
         executor = _executor
-        usable = (
-            executor is not None and executor._session.closed is None and not executor._session.engine.forked
-        )
+        usable = executor is not None and executor._session.closed is None and not executor._session.engine.forked
         if executor is not None and usable and arguments == _arguments:
             return executor
         if executor is not None and usable:

@@ -35,7 +35,7 @@ class Segment:
             at += (len(part) + _ALIGN - 1) & -_ALIGN
         fd = _anonymous_file()
         try:
-            for part, (offset, _) in zip(parts, extents):
+            for part, (offset, _) in zip(parts, extents, strict=True):
                 _write(fd, part, offset)
             os.ftruncate(fd, max(at, 1))
         except BaseException:

@@ -70,9 +70,7 @@ class Session:
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
         self.engine.check_usable()
 
-    def submit(
-        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
-    ) -> Future:
+    def submit(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options) -> Future:
         """A future for the call. Any thread."""
         if options.callback is not None or options.error_callback is not None:
             options = self._bind_callbacks(options)

@@ -31,7 +31,8 @@ def check_max_workers(max_workers: int | None) -> int:
 def _default_workers() -> int:
     from loky import cpu_count  # takes long to import
 
-    return max(1, cpu_count())
+    count: int = cpu_count()
+    return max(1, count)
 
 
 class Settings:

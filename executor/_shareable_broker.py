@@ -117,9 +117,7 @@ class Broker:
         except (EOFError, OSError):
             self._drop(channel)
         except Exception:  # one broken channel must not end the service of the others
-            logging.getLogger("executor").exception(
-                "An object that was sent to a worker can be served no longer"
-            )
+            logging.getLogger("executor").exception("An object that was sent to a worker can be served no longer")
             self._drop(channel)
 
     def _drop(self, channel: Channel) -> None:

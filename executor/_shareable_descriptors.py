@@ -88,9 +88,7 @@ def take(index: int) -> int:
     """The descriptor that arrived at ``index`` of the payload that is being loaded. The caller closes it."""
     descriptors: list[int] | None = getattr(_receiving, "descriptors", None)
     if descriptors is None or not 0 <= index < len(descriptors) or descriptors[index] < 0:
-        raise NotShareable(
-            "A pickle that speaks of an open descriptor can be loaded once, on arrival in a process."
-        )
+        raise NotShareable("A pickle that speaks of an open descriptor can be loaded once, on arrival in a process.")
     descriptor, descriptors[index] = descriptors[index], -1
     return descriptor
 

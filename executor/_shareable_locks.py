@@ -102,9 +102,7 @@ def reduce_lock(lock: Any) -> tuple[object, ...]:
     )
 
 
-def _rebuild_lock(
-    cls: type, state: dict[str, Any], kind: int, maxvalue: int, index: int, facts: Facts
-) -> Any:
+def _rebuild_lock(cls: type, state: dict[str, Any], kind: int, maxvalue: int, index: int, facts: Facts) -> Any:
     link = Link(take(index), facts)
     known = _known.get(link.file_id)
     if type(known) is cls:
@@ -113,9 +111,7 @@ def _rebuild_lock(
     lock.__dict__.update(state)
     lock._semlock = _reach(link, kind, maxvalue)
     if "_is_fork_ctx" in state:
-        lock._is_fork_ctx = (
-            False  # so that the link's name is asked for when a process is started with this lock
-        )
+        lock._is_fork_ctx = False  # so that the link's name is asked for when a process is started with this lock
     lock._make_methods()
     util.register_after_fork(lock, _after_fork)
     _known[link.file_id] = lock

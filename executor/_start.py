@@ -102,14 +102,9 @@ def sigint_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def make_process(
-    context: BaseContext, target: Callable[..., object], name: str, args: tuple[Any, ...]
-) -> Any:
+def make_process(context: BaseContext, target: Callable[..., object], name: str, args: tuple[Any, ...]) -> Any:
     """A process object of that context, not started. Not a daemon: tasks may start processes."""
-    if (
-        type(context).__name__ == "ForkServerContext"
-        and type(context).__module__ == "multiprocessing.context"
-    ):
+    if type(context).__name__ == "ForkServerContext" and type(context).__module__ == "multiprocessing.context":
         from ._fork_server import Process
 
         return Process(target=target, name=name, args=args, daemon=False)

@@ -148,9 +148,7 @@ class Supervisor:
         with self._loop.lock:
             del self.workers[worker.id]
             worker.discard()
-            self._count_death(
-                f"could not be started: {error}", error, decisive=not isinstance(error, OSError)
-            )
+            self._count_death(f"could not be started: {error}", error, decisive=not isinstance(error, OSError))
         self._loop.call_soon(self.start_needed)
 
     def _give_slots(self) -> None:
@@ -256,9 +254,7 @@ class Supervisor:
             starting = worker.state is WorkerState.STARTING
             reason = worker.retire_reason or ("killed" if worker.kill_error is not None else "died")
             self.restarts[reason] += 1
-            log.debug(
-                "%s (pid %s) ended %s: %s", worker.name, worker.pid, describe_exit(worker.exitcode), reason
-            )
+            log.debug("%s (pid %s) ended %s: %s", worker.name, worker.pid, describe_exit(worker.exitcode), reason)
             error = self._obituary(worker)
             explained = self._owner.on_exit(worker, error) or expected or worker.kill_error is not None
             self._forget(worker)
@@ -266,9 +262,7 @@ class Supervisor:
                 detail = f"{worker.name} {error._how()}" + (" while it started" if starting else "")
                 unguarded = starting and worker.exitcode == EXIT_UNGUARDED
                 cause = RuntimeError(UNGUARDED_MAIN) if unguarded else error
-                self._count_death(
-                    UNGUARDED_MAIN if unguarded else detail, cause, decisive=unguarded, starting=starting
-                )
+                self._count_death(UNGUARDED_MAIN if unguarded else detail, cause, decisive=unguarded, starting=starting)
         self._owner.on_worker_gone()
         self.start_needed()
 
@@ -306,9 +300,7 @@ class Supervisor:
             self._not_before = 0.0
             self._intensity.forgive()
 
-    def _count_death(
-        self, detail: str, cause: BaseException, *, decisive: bool, starting: bool = True
-    ) -> None:
+    def _count_death(self, detail: str, cause: BaseException, *, decisive: bool, starting: bool = True) -> None:
         """A death that no running task explains. With the lock."""
         now = monotonic()
         self._deaths += 1

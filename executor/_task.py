@@ -28,10 +28,21 @@ class Task:
     overhead = 4e-6  # seconds: what a call costs beside its own time
 
     if TYPE_CHECKING:
-        lease: tuple[Worker, int] | None  # where it is, while it is leased
-        session: Session
-        options: Options
-        attempts: tuple[Attempt, ...]
+
+        @property
+        def lease(self) -> tuple[Worker, int] | None:
+            """Where it is, while it is leased."""
+
+        @lease.setter
+        def lease(self, lease: tuple[Worker, int] | None) -> None: ...
+        @property
+        def attempts(self) -> tuple[Attempt, ...]: ...
+        @attempts.setter
+        def attempts(self, attempts: tuple[Attempt, ...]) -> None: ...
+        @property
+        def session(self) -> Session: ...
+        @property
+        def options(self) -> Options: ...
 
     def name(self) -> str:
         """How the task is called in messages."""
@@ -70,7 +81,7 @@ class Task:
         raise NotImplementedError
 
     def outcome(self, item: int, value: Any, error: BaseException | None) -> bool | None:
-        """The outcome of the call (of an item of it). True when the whole task is resolved now, None if it was known."""
+        """The outcome of the call (of an item). True when the whole task is resolved now, None if it was known."""
         raise NotImplementedError
 
     def fail(self, error: BaseException) -> None:

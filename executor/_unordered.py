@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ._waiting import Collector
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any, Self
 
     from ._executor import Submitter
@@ -32,7 +34,7 @@ class UnorderedResults:
             raise ValueError("buffersize must be None or > 0")
         self._submitter = submitter
         self._fn = fn
-        self._source = zip(*iterables)
+        self._source: Iterator[Any] = zip(*iterables, strict=False)
         self._limit = buffersize or _LOOK_AHEAD
         self._open: set[Any] = set()
         self._collector = Collector()
@@ -77,4 +79,9 @@ class UnorderedResults:
         futures = self.__dict__.get("_open")
         if futures:
             loop = self._submitter._executor._session.engine.loop
-            loop.call_soon(lambda: [future.cancel() for future in futures] and None)
+            loop.call_soon(partial(_cancel, futures))
+
+
+def _cancel(futures: Iterable[Any]) -> None:
+    for future in futures:
+        future.cancel()

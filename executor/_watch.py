@@ -106,9 +106,7 @@ class Watch:
                 return
             error.stack = worker.crash_log()
             if not _is_whole(error.stack) and monotonic() < deadline:
-                self._loop.call_at(
-                    monotonic() + _DUMP_STEP, partial(self._kill_when_dumped, worker, deadline)
-                )
+                self._loop.call_at(monotonic() + _DUMP_STEP, partial(self._kill_when_dumped, worker, deadline))
                 return
         self._supervisor.kill(worker, error)
 

@@ -153,7 +153,8 @@ class Worker:
         """Give it its slot, its status page, its lifeline and its first call; False when a part of that waits for
         the socket.
         """
-        assert self.channel is not None and self.block is not None
+        assert self.channel is not None
+        assert self.block is not None
         self.slot = slot
         read_end, self.lifeline = os.pipe()
         own(self.lifeline)
@@ -311,9 +312,7 @@ class Worker:
             self.block.close()
         if self.process is not None and self.process._popen is not None:
             if self.process.exitcode is None:
-                self.process._popen.returncode = (
-                    255  # stolen, or the fork server has gone: it is dead all the same
-                )
+                self.process._popen.returncode = 255  # stolen, or the fork server has gone: it is dead all the same
             self.process.join(0)
             if hasattr(self.process._popen, "close"):  # loky's closes with its last reference
                 self.process.close()

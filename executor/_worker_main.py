@@ -224,9 +224,7 @@ class _Worker:
                 _current._call = fn
                 value = fn(*args, **kwargs)
             finally:
-                self._in_call = (
-                    False  # a soft timeout that comes just before this is caught below, none comes after
-                )
+                self._in_call = False  # a soft timeout that comes just before this is caught below, none comes after
             data = encode(value)
         except BaseException as error:
             kind = Kind.RAISED
@@ -332,9 +330,7 @@ class _Worker:
                 os._exit(EXIT_CHANNEL_LOST)
             try:
                 self._channel.send_bytes(self._area[:fill])
-            except (
-                OSError
-            ):  # the parent has gone, or a task closed our descriptor: it finds the rest in the area
+            except OSError:  # the parent has gone, or a task closed our descriptor: it finds the rest in the area
                 os._exit(EXIT_CHANNEL_LOST)
             self._fill = _FIRST
             self._words[FILLED] = _FIRST

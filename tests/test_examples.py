@@ -137,9 +137,7 @@ def library(tmp_path: Path) -> Path:
     folder = tmp_path / "library"
     (folder / "package").mkdir(parents=True)
     (folder / "good.py").write_text("import os\n\n\ndef long():\n    a = 1\n    return a\n")
-    (folder / "package" / "other.py").write_text(
-        "from os import path\n\n\nclass C:\n    def short(self): ...\n"
-    )
+    (folder / "package" / "other.py").write_text("from os import path\n\n\nclass C:\n    def short(self): ...\n")
     (folder / "package" / "broken.py").write_text("def f(:\n")
     return folder
 

@@ -48,9 +48,7 @@ def used(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
     program = directory / "program.py"
     program.write_text(USE)
     environment = os.environ | {"PYTHONPATH": str(site)}
-    ran = subprocess.run(
-        [sys.executable, str(program)], cwd=directory, env=environment, capture_output=True, text=True
-    )
+    ran = subprocess.run([sys.executable, str(program)], cwd=directory, env=environment, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr == ""
     answer: dict[str, Any] = json.loads(ran.stdout)

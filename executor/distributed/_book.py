@@ -77,9 +77,7 @@ class Book:
         future = DaskFuture(self, call, self.dispatcher.bound(options))
         dependencies = list(call.dependencies())
         if any(dependency.book is not self for dependency in dependencies):
-            raise ValueError(
-                "a future of another executor cannot be an argument: wait for its result instead"
-            )
+            raise ValueError("a future of another executor cannot be an argument: wait for its result instead")
         with self._lock:
             if self._broken is not None:
                 raise BrokenProcessPool(self._broken)

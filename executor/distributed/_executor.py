@@ -73,9 +73,7 @@ class _Submitter:
         results.feed = self._feed(fn, iterables, 1, buffersize, results.note_done)
         return results
 
-    def amap(
-        self, fn: Callable[..., Any], *iterables: Any, buffersize: int | None = None
-    ) -> AsyncIterator[Any]:
+    def amap(self, fn: Callable[..., Any], *iterables: Any, buffersize: int | None = None) -> AsyncIterator[Any]:
         """``async for`` over the results in order, ``buffersize`` items ahead (default: 2 a thread)."""
         return amap(cast(Any, self), fn, iterables, buffersize, self._book.threads())
 
@@ -112,9 +110,7 @@ class _Submitter:
     def _submit_chunk(self, fn: Callable[..., Any], items: list[Arguments]) -> Run:
         """A run whose callbacks are called for each item."""
         options = self._book.dispatcher.bound(self._options)
-        plain = options.changed(
-            {"callback": None, "error_callback": None, "name": options.name or function_name(fn)}
-        )
+        plain = options.changed({"callback": None, "error_callback": None, "name": options.name or function_name(fn)})
         run = Run(self._book.submit(Call(run_chunk, (fn, items), {}), plain), len(items), chunked=True)
         if options.callback is not None or options.error_callback is not None:
             run.future.add_done_callback(lambda _: _post_results(self._book, options, run))

@@ -114,8 +114,7 @@ class Ledger(SchedulerPlugin):
         running = {
             key: entry.since
             for key in page.keys
-            if (entry := self._entries[key]).topic == topic
-            and self._scheduler.tasks[key].state == "processing"
+            if (entry := self._entries[key]).topic == topic and self._scheduler.tasks[key].state == "processing"
         }
         oldest = min(running, key=lambda key: running[key], default=None)
         return {

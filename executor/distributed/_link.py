@@ -136,9 +136,7 @@ class Link:
         return set(self._client.sync(question, keys=keys, client=self._client.id, topic=self._topic))
 
     def workers(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self._client.sync(
-            getattr(self._client.scheduler, WORKERS), topic=self._topic
-        )
+        rows: list[dict[str, Any]] = self._client.sync(getattr(self._client.scheduler, WORKERS), topic=self._topic)
         return rows
 
     def close(self) -> None:

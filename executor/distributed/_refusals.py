@@ -29,9 +29,7 @@ _TIME_LIMIT = (
     "bound the wait with result(timeout=), or let the task watch the clock"
 )
 _SIZE = "how many workers there are is the cluster's business; start more of them, or cluster.scale(n)"
-_INITIALIZER = (
-    "give the workers a distributed.WorkerPlugin (client.register_plugin), or dask worker --preload"
-)
+_INITIALIZER = "give the workers a distributed.WorkerPlugin (client.register_plugin), or dask worker --preload"
 _RECYCLING = "start the workers with --lifetime, --lifetime-stagger and --lifetime-restart"
 _OWN_LOGS = "the workers' output is with whoever started them; client.get_worker_logs() reads it"
 _STOPPING = (

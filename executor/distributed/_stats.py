@@ -22,9 +22,7 @@ class Counters:
     retried: int = 0
 
 
-def snapshot(
-    counters: Counters, open_futures: Mapping[str, DaskFuture], rows: Iterable[dict[str, Any]]
-) -> Stats:
+def snapshot(counters: Counters, open_futures: Mapping[str, DaskFuture], rows: Iterable[dict[str, Any]]) -> Stats:
     """With the book's lock."""
     running = sum(future.running() for future in open_futures.values())
     return Stats(

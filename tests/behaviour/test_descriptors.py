@@ -55,9 +55,7 @@ def close_when_done(client: socket.socket) -> Callable[[Any], None]:
 # --- a server -----------------------------------------------------------------------------------------------
 
 
-def test_accept_in_the_parent_and_serve_in_a_worker(
-    pool: ProcessPoolExecutor, listener: socket.socket
-) -> None:
+def test_accept_in_the_parent_and_serve_in_a_worker(pool: ProcessPoolExecutor, listener: socket.socket) -> None:
     heard: dict[int, bytes] = {}
 
     def client(number: int) -> None:
@@ -182,9 +180,7 @@ def test_a_socket_that_is_closed_says_when_to_close_it(pool: ProcessPoolExecutor
     assert pool.submit(pid).result(HANG)
 
 
-def test_nothing_is_left_open_in_a_worker(
-    start_method: str, pair: tuple[socket.socket, socket.socket]
-) -> None:
+def test_nothing_is_left_open_in_a_worker(start_method: str, pair: tuple[socket.socket, socket.socket]) -> None:
     _, theirs = pair
     refuses = deaths.RaisesOnLoad(ValueError, "not this")
     with ProcessPoolExecutor(1, mp_context=start_method) as pool:
@@ -194,9 +190,7 @@ def test_nothing_is_left_open_in_a_worker(
             # The first cannot be loaded, so nobody takes the descriptor of the second; and the reverse.
             assert pool.submit(tasks.count, [refuses, theirs]).exception(HANG)
             assert pool.submit(tasks.count, [theirs, refuses]).exception(HANG)
-            assert pool.submit(tasks.count, [theirs, deaths.RaisesOnDump(ValueError, "not that")]).exception(
-                HANG
-            )
+            assert pool.submit(tasks.count, [theirs, deaths.RaisesOnDump(ValueError, "not that")]).exception(HANG)
             assert pool.submit(tasks.count, [theirs]).result(HANG) == 1
 
         go_wrong()
@@ -208,9 +202,7 @@ def test_nothing_is_left_open_in_a_worker(
         assert open_descriptors(worker) <= before
 
 
-def test_a_cancelled_task_leaves_its_socket_open(
-    pair: tuple[socket.socket, socket.socket], gate: Gate
-) -> None:
+def test_a_cancelled_task_leaves_its_socket_open(pair: tuple[socket.socket, socket.socket], gate: Gate) -> None:
     mine, theirs = pair
     with ProcessPoolExecutor(1) as pool:
         pool.submit(gate.stop)

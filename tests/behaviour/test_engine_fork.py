@@ -75,9 +75,7 @@ def test_forked_while_its_lock_is_busy(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize("how", ["sys.exit", "os._exit", "exception", "collected", "with"])
-def test_a_forked_child_that_ends_leaves_the_workers_alone(
-    start_method: str, how: str, tmp_path: Path
-) -> None:
+def test_a_forked_child_that_ends_leaves_the_workers_alone(start_method: str, how: str, tmp_path: Path) -> None:
     with program("fork_child.py", start_method, how, str(tmp_path), directory=tmp_path) as run:
         assert run.wait() == 0, run.err
         assert run.out.splitlines()[-1] == "parent ok"

@@ -48,9 +48,7 @@ SCENES = ["work", "crash", "crash while pickling", "initializer", "large", "no s
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_a_program_leaves_no_process_no_file_and_no_word(
-    start_method: str, scene: str, tmp_path: Path
-) -> None:
+def test_a_program_leaves_no_process_no_file_and_no_word(start_method: str, scene: str, tmp_path: Path) -> None:
     shm = set(os.listdir("/dev/shm"))
     with program("leaves_nothing.py", start_method, scene, directory=tmp_path) as run:
         assert run.wait() == 0, run.err

@@ -31,9 +31,7 @@ def test_it_runs_before_the_first_task() -> None:
 
 
 def test_when_it_raises_everything_pending_fails_with_its_exception(start_method: str, gate: Gate) -> None:
-    with ProcessPoolExecutor(
-        2, mp_context=start_method, initializer=deaths.stop_and_divide, initargs=(gate,)
-    ) as pool:
+    with ProcessPoolExecutor(2, mp_context=start_method, initializer=deaths.stop_and_divide, initargs=(gate,)) as pool:
         futures = [pool.submit(operator.neg, i) for i in range(10)]
         gate.open()
         errors = [f.exception(HANG) for f in futures]

@@ -131,9 +131,7 @@ def test_a_done_callback_that_raises_is_logged(gate: Gate, caplog: pytest.LogCap
 
 @pytest.mark.parametrize("waits", [True, False])
 @pytest.mark.parametrize("cancels", [True, False])
-def test_a_done_callback_that_shuts_the_executor_down(
-    waits: bool, cancels: bool, gate: Gate, tmp_path: Path
-) -> None:
+def test_a_done_callback_that_shuts_the_executor_down(waits: bool, cancels: bool, gate: Gate, tmp_path: Path) -> None:
     behind_gate = new_gate(tmp_path)
     pool = ProcessPoolExecutor(2)
     first = pool.submit(gate.stop)

@@ -23,12 +23,8 @@ def test_workers_do_not_outlive_their_parent(start_method: str, how: str, tmp_pa
         run.wait_family_gone(SOON)
 
 
-@pytest.mark.parametrize(
-    "scene", ["starting", "initializing", "stopped reading", "holding the GIL", "children"]
-)
-def test_workers_do_not_outlive_a_killed_parent_whatever_they_do(
-    start_method: str, scene: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("scene", ["starting", "initializing", "stopped reading", "holding the GIL", "children"])
+def test_workers_do_not_outlive_a_killed_parent_whatever_they_do(start_method: str, scene: str, tmp_path: Path) -> None:
     with program("parent_dies.py", start_method, scene, directory=tmp_path) as run:
         run.wait_line("ready")
         run.signal(signal.SIGKILL)
@@ -77,9 +73,7 @@ WAYS = ["falls off", "shutdown", "no reference", "sys.exit", "exception", "in a 
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_pending_work_is_finished_at_the_end_of_the_program(
-    start_method: str, way: str, tmp_path: Path
-) -> None:
+def test_pending_work_is_finished_at_the_end_of_the_program(start_method: str, way: str, tmp_path: Path) -> None:
     done = tmp_path / "done"
     with program("ends_with_pending.py", start_method, way, str(done), directory=tmp_path) as run:
         assert run.wait() == {"sys.exit": 5, "exception": 1}.get(way, 0), run.err
@@ -92,9 +86,7 @@ def test_pending_work_is_finished_at_the_end_of_the_program(
 def test_submit_from_an_atexit_function_is_refused(tmp_path: Path) -> None:
     with program("submits_at_exit.py", directory=tmp_path) as run:
         assert run.wait() == 0, run.err
-        assert run.out.splitlines() == [
-            "RuntimeError: cannot schedule new futures after interpreter shutdown"
-        ]
+        assert run.out.splitlines() == ["RuntimeError: cannot schedule new futures after interpreter shutdown"]
         assert run.err == ""
         run.wait_family_gone()
 

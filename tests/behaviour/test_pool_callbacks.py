@@ -57,9 +57,7 @@ WAYS_TO_WAIT: dict[str, Callable[[Any], object]] = {
 
 
 @pytest.mark.parametrize("way", WAYS_TO_WAIT)
-def test_a_callback_has_run_in_this_thread_when_the_result_is_there(
-    pool: Pool, notes: Notes, way: str
-) -> None:
+def test_a_callback_has_run_in_this_thread_when_the_result_is_there(pool: Pool, notes: Notes, way: str) -> None:
     for n in range(100):
         WAYS_TO_WAIT[way](pool.apply_async(tasks.square, (n,), **both(notes)))
         assert len(notes.results) == n + 1
@@ -100,9 +98,7 @@ def test_callbacks_run_in_join(notes: Notes) -> None:
     pool.close()
     assert notes.results == []
     pool.join()
-    assert sorted(notes.results, key=str) == sorted(
-        [*(n * n for n in range(50)), [n * n for n in range(10)]], key=str
-    )
+    assert sorted(notes.results, key=str) == sorted([*(n * n for n in range(50)), [n * n for n in range(10)]], key=str)
     assert notes.threads == {threading.get_ident()}
 
 
@@ -128,18 +124,14 @@ def test_a_callback_may_use_what_belongs_to_this_thread(pool: Pool) -> None:
 
 def test_a_callback_may_go_on_with_the_pool(pool: Pool, notes: Notes) -> None:
     inner: list[Any] = []
-    pool.apply_async(
-        tasks.square, (3,), callback=lambda n: inner.append(pool.apply(tasks.square, (n,)))
-    ).wait(HANG)
+    pool.apply_async(tasks.square, (3,), callback=lambda n: inner.append(pool.apply(tasks.square, (n,)))).wait(HANG)
     assert inner == [81]
     pool.apply_async(tasks.square, (4,), callback=lambda _: pool.terminate()).wait(HANG)
     with pytest.raises(ValueError, match="Pool not running"):
         pool.apply(tasks.square, (1,))
 
 
-def test_a_raising_callback_does_not_hang_the_pool(
-    pool: Pool, notes: Notes, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_raising_callback_does_not_hang_the_pool(pool: Pool, notes: Notes, caplog: pytest.LogCaptureFixture) -> None:
     def fail(value: object) -> None:
         notes.result(value)
         raise LookupError("the callback failed")

@@ -150,9 +150,7 @@ def test_an_imap_keeps_its_pool_alive() -> None:
         drop(results)
 
 
-@pytest.mark.parametrize(
-    "start", ["pool.apply_async(time.sleep, (1000,))", "pool.imap(abs, itertools.count())"]
-)
+@pytest.mark.parametrize("start", ["pool.apply_async(time.sleep, (1000,))", "pool.imap(abs, itertools.count())"])
 def test_a_pool_that_is_left_open_does_not_hold_up_the_end_of_the_program(start: str) -> None:
     program = f"""
 import itertools, time, executor

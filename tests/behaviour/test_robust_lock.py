@@ -132,9 +132,7 @@ def test_a_wait_that_is_interrupted_leaves_the_lock_to_others(gate: Gate) -> Non
         assert not lock.acquire(False)
 
 
-def test_a_wait_that_was_too_long_leaves_the_lock_to_others(
-    pool: ProcessPoolExecutor, tmp_path: Path
-) -> None:
+def test_a_wait_that_was_too_long_leaves_the_lock_to_others(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
     lock = RobustLock()
     for turn in range(3):
         gate = new_gate(tmp_path)

@@ -35,9 +35,7 @@ def what_multiprocessing_keeps() -> None:
 
 
 @pytest.fixture(scope="module", params=START_METHODS)
-def pool(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ProcessPoolExecutor]:
+def pool(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessPoolExecutor]:
     """Two workers that run already, under each start method."""
     gate = new_gate(tmp_path_factory.mktemp("pool"))
     with ProcessPoolExecutor(2, mp_context=request.param) as pool:
@@ -75,9 +73,7 @@ def test_a_lock_that_the_parent_holds_is_not_free_in_a_task(pool: ProcessPoolExe
     assert pool.submit(tasks.is_free, lock).result(HANG)
 
 
-def test_a_lock_that_a_task_holds_is_not_free_elsewhere(
-    pool: ProcessPoolExecutor, ctx: Any, gate: Gate
-) -> None:
+def test_a_lock_that_a_task_holds_is_not_free_elsewhere(pool: ProcessPoolExecutor, ctx: Any, gate: Gate) -> None:
     lock = ctx.Lock()
     holder = pool.submit(tasks.hold, lock, gate)
     gate.wait_arrivals()
@@ -126,9 +122,9 @@ def test_a_task_may_take_a_reentrant_lock_again(pool: ProcessPoolExecutor, ctx: 
     assert pool.submit(tasks.acquire_twice, lock).result(HANG) == 2
     with lock:
         assert not pool.submit(tasks.is_free, lock).result(HANG)
-        assert "AssertionError: attempt to release recursive lock" in pool.submit(
-            tasks.release_too_often, lock
-        ).result(HANG)
+        assert "AssertionError: attempt to release recursive lock" in pool.submit(tasks.release_too_often, lock).result(
+            HANG
+        )
     assert pool.submit(tasks.is_free, lock).result(HANG)
 
 

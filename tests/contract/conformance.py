@@ -99,9 +99,7 @@ def main() -> None:
         records.append(run(runner, hanging, LIMIT_OF_HANGING))
     found = [problem for record in records for problem in problems(record, expected)]
     failed = {method_of(name) for record in records for name in record["failures"]}
-    found += [
-        f"passes now, take it from {EXPECTED.name}: {name}" for name in sorted(expected.keys() - failed)
-    ]
+    found += [f"passes now, take it from {EXPECTED.name}: {name}" for name in sorted(expected.keys() - failed)]
     passed = sum(record["passed"] for record in records)
     if not passed:
         found.append("no test passed: nothing was looked at")

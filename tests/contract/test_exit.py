@@ -31,9 +31,7 @@ def run(face: Face, scenario: str, directory: Path) -> Ended:
         return Ended(code, running.out, running.err, sorted(map(int, lines)))
 
 
-@pytest.mark.parametrize(
-    "scenario", ["falls_off_the_end", "shuts_down_without_waiting", "drops_the_executor"]
-)
+@pytest.mark.parametrize("scenario", ["falls_off_the_end", "shuts_down_without_waiting", "drops_the_executor"])
 def test_pending_work_is_finished(any_face: Face, scenario: str, tmp_path: Path) -> None:
     assert run(any_face, scenario, tmp_path) == Ended(0, "", "", list(range(10)))
 

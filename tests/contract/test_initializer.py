@@ -51,9 +51,7 @@ def test_one_that_fails_fails_what_waits(any_face: Face) -> None:
     pool = any_face.pool(1, initializer=fail)
     error = pool.submit(tasks.nothing).exception(HANG)
     assert isinstance(error, any_face.BrokenExecutor)
-    cause = any_face.differs(
-        standard=None, ours="ZeroDivisionError", because="the reason is the first question"
-    )
+    cause = any_face.differs(standard=None, ours="ZeroDivisionError", because="the reason is the first question")
     assert cause is None or type(error.__cause__).__name__ == cause
 
 

@@ -68,9 +68,7 @@ def test_an_idle_death_costs_nothing(start_method: str, how: str, gate: Gate) ->
 @pytest.mark.parametrize("how", deaths.DEATHS)
 def test_an_initializer_that_dies_once_is_forgiven(start_method: str, how: str, tmp_path: Path) -> None:
     flag = str(tmp_path / "died")
-    with ProcessPoolExecutor(
-        1, mp_context=start_method, initializer=deaths.die_once, initargs=(how, flag)
-    ) as pool:
+    with ProcessPoolExecutor(1, mp_context=start_method, initializer=deaths.die_once, initargs=(how, flag)) as pool:
         assert pool.submit(operator.neg, 3).result(HANG) == -3
     assert os.path.exists(flag)
 
@@ -114,9 +112,7 @@ def test_raising_costs_no_worker(start_method: str, moment: str) -> None:
 
 
 @pytest.mark.parametrize("moment", ["unpickle call", "run", "pickle outcome"])
-def test_a_hanging_worker_holds_up_nobody_and_dies_when_killed(
-    start_method: str, moment: str, gate: Gate
-) -> None:
+def test_a_hanging_worker_holds_up_nobody_and_dies_when_killed(start_method: str, moment: str, gate: Gate) -> None:
     with ProcessPoolExecutor(2, mp_context=start_method) as pool:
         if moment == "unpickle call":
             victim = pool.submit(id, deaths.HangsOnLoad(gate))

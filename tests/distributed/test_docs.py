@@ -17,7 +17,5 @@ def test_the_program_of_the_docs(pair: Cluster, tmp_path: Path) -> None:
     script = tmp_path / "program.py"
     script.write_text(code)
     environment = os.environ | {"DASK_SCHEDULER_ADDRESS": pair.address, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, script], env=environment, capture_output=True, text=True, timeout=HANG
-    )
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=HANG)
     assert (done.stdout, done.stderr, done.returncode) == ("285\n", "", 0)

@@ -53,9 +53,7 @@ def test_a_worker_killed_in_the_middle_costs_the_task_that_it_ran(
     assert error.exitcode is None  # Dask does not tell it
     assert [attempt.pid for attempt in error.attempts] == [victim]
     gate.open()
-    assert [f.result(HANG) for f in futures if f is not futures[number]] == [
-        i for i in range(30) if i != number
-    ]
+    assert [f.result(HANG) for f in futures if f is not futures[number]] == [i for i in range(30) if i != number]
     # Dask would have run it again; and nothing else ran twice.
     assert sorted(map(int, Path(notes).read_text().split())) == list(range(30))
 
@@ -91,9 +89,7 @@ def test_more_retries_than_the_scheduler_allows_failures(dask_executor: Make, tm
     assert executor.submit(note_and_die, str(tmp_path / "notes"), 2).result(HANG) == 3
 
 
-def test_what_waited_at_a_lost_worker_is_not_lost(
-    dask_executor: Make, single_client: Client, gate: Gate
-) -> None:
+def test_what_waited_at_a_lost_worker_is_not_lost(dask_executor: Make, single_client: Client, gate: Gate) -> None:
     # Dask gives these calls up as well: it does not know that they had not begun.
     executor = dask_executor(1)
     lost = executor.submit(tasks.stop_at, gate)

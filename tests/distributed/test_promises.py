@@ -97,9 +97,7 @@ def test_futures_as_arguments(dask_executor: Make, gate: Gate) -> None:
     assert executor.submit(tasks.add, total, further).result(HANG) == 154
 
 
-def test_what_needs_a_failed_one_fails_with_its_error(
-    dask_executor: Make, gate: Gate, tmp_path: Path
-) -> None:
+def test_what_needs_a_failed_one_fails_with_its_error(dask_executor: Make, gate: Gate, tmp_path: Path) -> None:
     executor = dask_executor()
     failing = executor.submit(fail_after, gate)
     dependents = [executor.submit(tasks.touch, failing)]

@@ -34,9 +34,7 @@ def make_certificate(directory: Path, name: str) -> tuple[str, str]:
 
 
 def security(key: str, certificate: str) -> Security:
-    return Security(
-        tls_ca_file=certificate, tls_client_cert=certificate, tls_client_key=key, require_encryption=True
-    )
+    return Security(tls_ca_file=certificate, tls_client_cert=certificate, tls_client_key=key, require_encryption=True)
 
 
 def options(key: str, certificate: str) -> list[str]:

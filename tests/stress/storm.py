@@ -124,12 +124,8 @@ def check_books(
     failed = {task: future.exception() for task, future in enumerate(futures) if future.exception()}
     report.facts.update(failed=len(failed), runs=sum(len(one.began) for one in histories.values()))
     report.expect(bool(killed), "no worker was killed: this was no storm")
-    report.expect(
-        all(settled[task] == 1 for task in range(plan.tasks)), "some future was not settled exactly once"
-    )
-    wrong = [
-        task for task, future in enumerate(futures) if task not in failed and future.result() != answer(task)
-    ]
+    report.expect(all(settled[task] == 1 for task in range(plan.tasks)), "some future was not settled exactly once")
+    wrong = [task for task, future in enumerate(futures) if task not in failed and future.result() != answer(task)]
     report.expect(not wrong, f"wrong answers: {wrong[:10]}")
     late = [task for task, one in histories.items() if one.began_after_settled]
     report.expect(not late, f"ran after their future was settled: {late[:10]}")

@@ -28,9 +28,7 @@ def test_exactly_the_running_tasks_are_lost_without_retries(start_method: str, t
 
 
 @pytest.mark.parametrize("retries", [0, 50])
-def test_a_task_runs_at_most_once_unless_its_worker_died(
-    start_method: str, retries: int, tmp_path: Path
-) -> None:
+def test_a_task_runs_at_most_once_unless_its_worker_died(start_method: str, retries: int, tmp_path: Path) -> None:
     plan = Plan(tasks=4_000, every=0.2, retries=retries, method=start_method, hang=90)
     report = revocation(plan, str(tmp_path))
     assert not report.problems, str(report)
