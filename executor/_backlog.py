@@ -7,7 +7,6 @@ that cancelling costs the same however many wait.
 from __future__ import annotations
 
 from collections import deque
-from itertools import islice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,11 +18,12 @@ __all__ = ["Backlog"]
 
 
 class Backlog:
-    __slots__ = ("_order", "_queues")
+    __slots__ = ("_order", "_queues", "_wide")
 
     def __init__(self) -> None:
         self._queues: dict[float, deque[Task]] = {0: deque()}
         self._order: list[float] = [0]
+        self._wide: set[Task] = set()  # those among the tasks that stand for several calls
 
     def __bool__(self) -> bool:
         return self.head() is not None
@@ -34,6 +34,8 @@ class Backlog:
         if queue is None:
             queue = self._open(priority)
         queue.append(task)
+        if task.splits:
+            self._wide.add(task)
 
     def give_back(self, tasks: Iterable[Task]) -> None:
         """Put tasks back that were taken, before all others of their priority and in the order given."""
@@ -41,6 +43,8 @@ class Backlog:
             priority = task.options.priority
             queue = self._queues.get(priority)
             (self._open(priority) if queue is None else queue).appendleft(task)
+            if task.splits:
+                self._wide.add(task)
 
     def _open(self, priority: float) -> deque[Task]:
         queue = self._queues[priority] = deque()
@@ -65,14 +69,13 @@ class Backlog:
                 return self._queues[priority].popleft()
         raise IndexError("no pending task")
 
-    def count(self, most: int) -> int:
-        """How many calls are pending, roughly (cancelled ones may count) and at most ``most``."""
-        total = 0
-        for queue in self._queues.values():
-            total += len(queue)
-            if queue and total < most:
-                total += sum(task.size() - 1 for task in islice(queue, most))
-        return min(total, most)
+    def count(self) -> int:
+        """How many calls are pending, roughly: cancelled ones may count."""
+        total = sum(map(len, self._queues.values()))
+        if self._wide:
+            self._wide = {task for task in self._wide if task.is_open()}
+            total += sum(task.size() - 1 for task in self._wide)
+        return total
 
     def __iter__(self) -> Iterator[Task]:
         for priority in self._order:
@@ -83,4 +86,5 @@ class Backlog:
         tasks = [task for task in self if task.is_open()]
         for queue in self._queues.values():
             queue.clear()
+        self._wide.clear()
         return tasks

@@ -115,7 +115,7 @@ class Engine:
             raise _copy_of(self.broken)
 
     def demand(self) -> int:
-        return self.backlog.count(2 * self.settings.max_workers + 2)
+        return self.backlog.count()
 
     def task_seconds(self) -> float:
         return self._mean
@@ -210,7 +210,7 @@ class Engine:
     def _share(self) -> int:
         """No worker takes so much that others have nothing. With the lock."""
         workers = len(self.supervisor.workers)
-        return max(1, self.backlog.count(1 << 20) // workers) if workers > 1 else 1 << 20
+        return max(1, self.backlog.count() // workers) if workers > 1 else 1 << 20
 
     def _send(self, worker: Worker, leases: list[Lease]) -> None:
         """Encode and write a batch; what cannot be pickled fails alone. Without the lock."""
@@ -453,6 +453,7 @@ class Engine:
         unsent = worker.unsent_outcomes()
         # Nothing is written to the area while a task runs: if it is the same one still, what was read is whole.
         if unsent and worker.running_since() == began:
+            self.supervisor.receive(worker)  # outcomes that were sent come before those that were not
             self._settle(worker, self._read(worker, unsent, []))
         with self.lock:
             self._revoke(worker)

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from multiprocessing.context import BaseContext
     from types import TracebackType
-    from typing import Any, Self
+    from typing import Any, Self, TypeVar
 
     from ._future import Future
     from ._policy import Backoff, RestartIntensity
     from ._session import Session
     from ._stats import Stats
+
+    T = TypeVar("T")
 
 __all__ = ["ProcessPoolExecutor", "Submitter"]
 
@@ -36,21 +38,21 @@ class Submitter:
         self._executor = executor
         self._options = options
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """As the executor's, with these options."""
         return self._executor._submit(self._options, fn, args, kwargs)
 
-    def map(self, fn: Callable[..., Any], *iterables: Iterable[Any], **how: Any) -> Iterator[Any]:
+    def map(self, fn: Callable[..., T], *iterables: Iterable[Any], **how: Any) -> Iterator[T]:
         """As the executor's, with these options."""
         return self._executor._map(self._options, fn, iterables, **how)
 
     def map_unordered(
-        self, fn: Callable[..., Any], *iterables: Iterable[Any], buffersize: int | None = None
-    ) -> Iterator[Any]:
+        self, fn: Callable[..., T], *iterables: Iterable[Any], buffersize: int | None = None
+    ) -> Iterator[T]:
         """As the executor's, with these options."""
         return self._executor._map_unordered(self._options, fn, iterables, buffersize)
 
-    def amap(self, fn: Callable[..., Any], *iterables: Any, buffersize: int | None = None) -> AsyncIterator[Any]:
+    def amap(self, fn: Callable[..., T], *iterables: Any, buffersize: int | None = None) -> AsyncIterator[T]:
         """As the executor's, with these options."""
         from ._asyncio import amap
 
@@ -135,21 +137,21 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         self._session: Session = manager._open_session(options)
         # Libraries read these of the standard class.
         self._max_workers: int = manager._settings.max_workers
-        self._mp_context: BaseContext = manager._settings.context  # type: ignore[assignment]
+        self._mp_context: BaseContext = manager._settings.context
         _register_exit_hook()
         _live.add(self)
         self._collected = weakref.finalize(self, _end_quietly, self._session, self._owns_manager)
         self._collected.atexit = False
 
     @property
-    def _broken(self) -> str | bool:  # type: ignore[override]
+    def _broken(self) -> str | bool:  # type: ignore[override]  # looked at, never set
         """What libraries look at: why no worker can be had at present. It does not last: a later submit tries again."""
         broken = self._session.engine.broken
         return str(broken) if broken is not None else False
 
     # --- submitting -----------------------------------------------------------------------------------------
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:  # type: ignore[override]
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Run ``fn(*args, **kwargs)`` in a worker; a future for it. Futures of this executor among the arguments
         are waited for, and the call gets their results.
 
@@ -157,21 +159,23 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         """
         return self._submit(self._session.options, fn, args, kwargs)
 
-    def _submit(self, options: Options, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
+    def _submit(
+        self, options: Options, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Future[T]:
         session = self._session
         if not session.engine._started:
             refuse_while_importing_main()
         return session.submit(fn, args, kwargs, options)
 
-    def map(  # type: ignore[override]
+    def map(
         self,
-        fn: Callable[..., Any],
+        fn: Callable[..., T],
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
         return_exceptions: bool = False,
-    ) -> Iterator[Any]:
+    ) -> Iterator[T]:
         """The results of ``fn`` over the items, in order.
 
         ``chunksize``: items that go to a worker together; 1 lets the executor decide by how long they take.
@@ -193,14 +197,14 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
     def _map(
         self,
         options: Options,
-        fn: Callable[..., Any],
+        fn: Callable[..., T],
         iterables: tuple[Iterable[Any], ...],
         *,
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
         return_exceptions: bool = False,
-    ) -> Iterator[Any]:
+    ) -> Iterator[T]:
         if buffersize is not None and not isinstance(buffersize, int):
             raise TypeError("buffersize must be an integer or None")
         if buffersize is not None and buffersize < 1:
@@ -222,23 +226,23 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         return work.results(deadline, return_exceptions)
 
     def map_unordered(
-        self, fn: Callable[..., Any], *iterables: Iterable[Any], buffersize: int | None = None
-    ) -> Iterator[Any]:
+        self, fn: Callable[..., T], *iterables: Iterable[Any], buffersize: int | None = None
+    ) -> Iterator[T]:
         """The results of ``fn`` over the items, as they come."""
         return self._map_unordered(self._session.options, fn, iterables, buffersize)
 
     def _map_unordered(
         self,
         options: Options,
-        fn: Callable[..., Any],
+        fn: Callable[..., T],
         iterables: tuple[Iterable[Any], ...],
         buffersize: int | None,
-    ) -> Iterator[Any]:
+    ) -> Iterator[T]:
         from ._unordered import UnorderedResults
 
         return UnorderedResults(Submitter(self, options), fn, iterables, buffersize)
 
-    def amap(self, fn: Callable[..., Any], *iterables: Any, buffersize: int | None = None) -> AsyncIterator[Any]:
+    def amap(self, fn: Callable[..., T], *iterables: Any, buffersize: int | None = None) -> AsyncIterator[T]:
         """``async for`` over the results in order; reads at most ``buffersize`` items ahead (default: 2 a worker)."""
         return Submitter(self, self._session.options).amap(fn, *iterables, buffersize=buffersize)
 
@@ -340,7 +344,7 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         """As `terminate_workers`, with SIGKILL."""
         self._force_shutdown(kill=True)
 
-    def _force_shutdown(self, kill: bool = True, *, operation: str | None = None) -> None:  # type: ignore[override]
+    def _force_shutdown(self, kill: bool = True, *, operation: str | None = None) -> None:
         session = self._session
         if session.engine.forked:
             return

@@ -11,7 +11,7 @@ import json
 import os
 from contextlib import contextmanager
 from multiprocessing import forkserver, popen_forkserver, spawn, util
-from multiprocessing.context import ForkServerProcess, reduction, set_spawning_popen
+from multiprocessing.context import ForkServerProcess, reduction, set_spawning_popen  # type: ignore[attr-defined]  # not in typeshed
 
 from . import _preload
 from ._start import EXIT_UNGUARDED, StartFailed
@@ -29,7 +29,7 @@ _server: Any = None
 def _get_server() -> Any:
     global _server
     if _server is None:
-        theirs: Any = forkserver._forkserver  # type: ignore[attr-defined]
+        theirs: Any = forkserver._forkserver
         if theirs.get_inherited_fds() is not None:
             _server = theirs  # this process came from a fork server itself: it serves us too
         else:
@@ -65,13 +65,13 @@ class Popen(popen_forkserver.Popen):
             reduction.dump(process_obj, buffer)
         finally:
             set_spawning_popen(None)
-        self.pid: int | None = None
+        self.pid: int | None = None  # type: ignore[assignment]  # None: not known yet
         server = _get_server()
         with _naming_main(server, preparation):
-            self.sentinel, write_end = server.connect_to_new_process(self._fds)
+            self.sentinel, write_end = server.connect_to_new_process(self._fds)  # type: ignore[attr-defined]  # not in typeshed
         # The worker takes a closed pipe for its parent's death: keep the write end.
         kept = os.dup(write_end)
-        self.finalizer = util.Finalize(self, util.close_fds, (kept, self.sentinel))
+        self.finalizer = util.Finalize(self, util.close_fds, (kept, self.sentinel))  # type: ignore[attr-defined]  # the same
         with open(write_end, "wb", closefd=True) as file:
             file.write(buffer.getbuffer())
 
@@ -87,7 +87,7 @@ class Popen(popen_forkserver.Popen):
     def read_pid(self) -> int:
         """Take the server's answer; ``sentinel`` is to be readable."""
         try:
-            self.pid = forkserver.read_signed(self.sentinel)  # type: ignore[attr-defined]
+            self.pid = forkserver.read_signed(self.sentinel)
         except (OSError, EOFError):
             raise StartFailed(_why_server_ended(_get_server())) from None
         return self.pid
@@ -95,7 +95,7 @@ class Popen(popen_forkserver.Popen):
 
 class Process(ForkServerProcess):
     @staticmethod
-    def _Popen(process_obj: Any) -> Any:
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802 - multiprocessing calls it by this name
         return Popen(process_obj)
 
 

@@ -24,9 +24,12 @@ from ._task import Task
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TypeVar
 
     from ._session import Session
+
+    T = TypeVar("T")
+    U = TypeVar("U")
 
 __all__ = ["Future"]
 
@@ -41,7 +44,7 @@ _DEFAULTS = Options()
 _detached_lock = threading.RLock()  # of futures that no executor made
 
 
-class Future(Task, StandardFuture):  # type: ignore[type-arg]
+class Future(Task, StandardFuture["T"]):
     """The result of a call, now or later. All methods may be called from any thread."""
 
     __slots__ = (
@@ -61,6 +64,7 @@ class Future(Task, StandardFuture):  # type: ignore[type-arg]
     if TYPE_CHECKING:
         _state: str
         _call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]] | None
+        session: Any  # a Session; None where no executor made the future
         lease: Any  # (Worker, lease number) while it is leased. Guarded by the manager's lock
 
     def __init__(self, session: Session | None = None, call: Any = None, options: Options = _DEFAULTS) -> None:
@@ -72,7 +76,7 @@ class Future(Task, StandardFuture):  # type: ignore[type-arg]
         self._waiter_list: list[Any] | None = None
         self._callbacks: list[Callable[[Any], object]] | None = None
         self._call = call
-        self.session = session  # type: ignore[assignment]
+        self.session = session
         self.options = options
         self.attempts = _NO_ATTEMPTS
         self.lease = None
@@ -143,7 +147,7 @@ class Future(Task, StandardFuture):  # type: ignore[type-arg]
                     return
         self._call_back(fn)
 
-    def result(self, timeout: float | None = None) -> Any:
+    def result(self, timeout: float | None = None) -> T:
         """What the call returned, waiting at most ``timeout`` seconds (None: for ever).
 
         Raises what the call raised; TimeoutError; CancelledError; WorkerLost and its kin.
@@ -157,7 +161,7 @@ class Future(Task, StandardFuture):  # type: ignore[type-arg]
                 raise self._exception
             finally:
                 self = None  # type: ignore[assignment]  # no cycle through the traceback
-        return self._result
+        return self._result  # type: ignore[return-value]  # set, as it is done
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """What the call raised, None if it returned. Waits and raises as `result` does."""
@@ -167,9 +171,9 @@ class Future(Task, StandardFuture):  # type: ignore[type-arg]
             raise CancelledError()
         return self._exception
 
-    def then(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+    def then(self, fn: Callable[..., U], /, *args: Any, **kwargs: Any) -> Future[U]:
         """Submit ``fn(result, *args, **kwargs)`` to the same executor, to run when this has its result."""
-        return self.session.submit(fn, (self, *args), kwargs, self.session.options)
+        return self.session.submit(fn, (self, *args), kwargs, self.session.options)  # type: ignore[no-any-return]  # of Any
 
     def _wait(self, timeout: float | None) -> None:
         deadline = None if timeout is None else monotonic() + timeout
@@ -199,7 +203,7 @@ class Future(Task, StandardFuture):  # type: ignore[type-arg]
                 return True
         raise RuntimeError("Future in unexpected state")
 
-    def set_result(self, result: Any) -> None:
+    def set_result(self, result: T) -> None:
         with self._lock:
             if self._state in _DONE:
                 raise InvalidStateError(f"{self._state}: {self!r}")

@@ -62,7 +62,7 @@ class MapRun(Task):
         self.lease = None
         self.session = map.session
         self.options = map.options
-        self.splits = len(items) > 1 and map.chunksize == 1  # type: ignore[misc]
+        self.splits = len(items) > 1 and map.chunksize == 1
         self.session.outstanding += 1
 
     def name(self) -> str:

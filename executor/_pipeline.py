@@ -18,7 +18,7 @@ class _Dependencies:
 
     __slots__ = ("_future", "_open", "_session")
 
-    def __init__(self, session: Session, future: Future, needed: list[Future]) -> None:
+    def __init__(self, session: Session, future: Future[Any], needed: list[Future[Any]]) -> None:
         self._session = session
         self._future = future
         self._open = len(needed)  # guarded by the session's lock
@@ -75,7 +75,7 @@ def _value(arg: Any) -> Any:
     return arg.result(0) if isinstance(arg, Future) else arg
 
 
-def submit_dependent(session: Session, future: Future) -> None:
+def submit_dependent(session: Session, future: Future[Any]) -> None:
     """Queue ``future`` when the futures among its arguments have their results; fail it when one of them fails."""
     assert future._call is not None
     _, args, kwargs = future._call

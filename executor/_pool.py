@@ -207,7 +207,7 @@ class Pool:
         chunked = chunksize != 1
         if chunked:
             items: Iterator[Any] = _chunks(iterable, chunksize)
-            submit = partial(self._executor.submit, _Map(func))
+            submit: Callable[[Any], Any] = partial(self._executor.submit, _Map(func))
         else:
             items = iter(iterable)
             submit = partial(self._executor.submit, func)

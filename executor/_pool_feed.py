@@ -70,7 +70,7 @@ class Feed:
     """
 
     def __init__(
-        self, submit: Callable[[Any], Future], items: Iterator[Any], ahead: LookAhead, *, ordered: bool
+        self, submit: Callable[[Any], Future[Any]], items: Iterator[Any], ahead: LookAhead, *, ordered: bool
     ) -> None:
         self._submit = submit
         self._items = items
@@ -85,7 +85,7 @@ class Feed:
         self._over = False  # nothing more will be submitted
         self._in_flight = 0
         self._held = 0
-        self._next: deque[Future] = deque()  # not taken: as submitted if ordered, else as done
+        self._next: deque[Future[Any]] = deque()  # not taken: as submitted if ordered, else as done
         self._failure: BaseException | None = None
         self._bells: list[tuple[Callable[[], bool], Bell]] = []  # what is waited for, and by whom
 
@@ -96,7 +96,7 @@ class Feed:
 
     # --- whoever takes the results --------------------------------------------------------------------------
 
-    def take(self, bell: Callable[[], Bell], timeout: float | None = None) -> Future | None:
+    def take(self, bell: Callable[[], Bell], timeout: float | None = None) -> Future[Any] | None:
         """The next future, done; None when there is none after ``timeout`` seconds.
 
         Raises what the iterable raised once all before that is taken, and StopIteration from then on.
@@ -223,7 +223,7 @@ class Feed:
         with self._cond:
             self._reading = False
 
-    def _add(self, future: Future) -> None:
+    def _add(self, future: Future[Any]) -> None:
         with self._cond:
             self._in_flight += 1
             self._held += 1
@@ -231,7 +231,7 @@ class Feed:
                 self._next.append(future)
         future.add_done_callback(self._done)
 
-    def _done(self, future: Future) -> None:
+    def _done(self, future: Future[Any]) -> None:
         """Called in whatever thread settles the future."""
         with self._cond:
             self._in_flight -= 1

@@ -38,7 +38,7 @@ class AsyncResult(Generic[R]):
     result is there, its callback has been called.  Another thread is not kept waiting for callbacks.
     """
 
-    def __init__(self, parent: ParentThread, futures: Sequence[Future], has_callback: bool) -> None:
+    def __init__(self, parent: ParentThread, futures: Sequence[Future[Any]], has_callback: bool) -> None:
         self._parent = parent
         self._futures = futures
         self._has_callback = has_callback
@@ -191,7 +191,7 @@ class IMapUnorderedIterator(IMapIterator[R]):
     """The results of ``Pool.imap_unordered``, as they come."""
 
 
-def _error_of(future: Future) -> BaseException | None:
+def _error_of(future: Future[Any]) -> BaseException | None:
     if future.cancelled():
         return CancelledError("the pool was terminated")
     error = future.exception()

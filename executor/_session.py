@@ -10,10 +10,12 @@ from ._options import Options
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TypeVar
 
     from ._engine import Engine
     from ._task import Task
+
+    T = TypeVar("T")
 
 __all__ = ["Session"]
 
@@ -70,11 +72,13 @@ class Session:
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
         self.engine.check_usable()
 
-    def submit(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options) -> Future:
+    def submit(
+        self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
+    ) -> Future[T]:
         """A future for the call. Any thread."""
         if options.callback is not None or options.error_callback is not None:
             options = self._bind_callbacks(options)
-        future = Future(self, (fn, args, kwargs), options)
+        future: Future[T] = Future(self, (fn, args, kwargs), options)
         for value in args:
             if isinstance(value, Future):
                 return self._submit_dependent(future)
@@ -90,7 +94,7 @@ class Session:
         self.engine.submit(future)
         return future
 
-    def _submit_dependent(self, future: Future) -> Future:
+    def _submit_dependent(self, future: Future[T]) -> Future[T]:
         from ._pipeline import submit_dependent
 
         with self.lock:
@@ -108,12 +112,12 @@ class Session:
                 return options.changed({"callback_thread": loop})
         return options
 
-    def cancel(self, future: Future) -> bool:
+    def cancel(self, future: Future[Any]) -> bool:
         if self.engine.forked:
             raise ForkedExecutor(self.engine.owner_pid)
         return self.engine.cancel(future)
 
-    def note_running(self, future: Future) -> None:
+    def note_running(self, future: Future[Any]) -> None:
         with self.lock:
             if future.lease is not None and future._state == "PENDING":
                 worker, number = future.lease
@@ -145,7 +149,7 @@ class Session:
 
     # --- callbacks ------------------------------------------------------------------------------------------
 
-    def _queue_callback(self, future: Future, options: Options) -> None:
+    def _queue_callback(self, future: Future[Any], options: Options) -> None:
         value: Any
         if future._state != "FINISHED":
             from concurrent.futures import CancelledError
@@ -178,7 +182,7 @@ class Session:
         ready: Callable[[], bool],
         deadline: float | None,
         waiters: Callable[[], list[Any]],
-        future: Future | None = None,
+        future: Future[Any] | None = None,
     ) -> bool:
         """Wait until ``ready()``, running callbacks meanwhile if they belong to this thread."""
         engine = self.engine

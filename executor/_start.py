@@ -69,10 +69,7 @@ def _only_fork_can_share(initargs: tuple[Any, ...]) -> bool:
     synchronize = sys.modules.get("multiprocessing.synchronize")
     if synchronize is None:
         return False
-    return any(
-        isinstance(value, synchronize.SemLock) and value._semlock.name is None  # type: ignore[attr-defined]
-        for value in initargs
-    )
+    return any(isinstance(value, synchronize.SemLock) and value._semlock.name is None for value in initargs)
 
 
 def refuse_while_importing_main() -> None:

@@ -13,8 +13,8 @@
     log      what faulthandler writes: the end of the file
 
 Each word is written by one side only (REVOKED, CUT, SOFT and CLOSED by the parent, the rest by the worker), is
-aligned and 64 bits wide, so that it is never seen half written. ``memoryview.cast("Q")`` stores it with one instruction, which
-``struct.pack_into`` does not.
+aligned and 64 bits wide, so that it is never seen half written. ``memoryview.cast("Q")`` stores it with one
+instruction, which ``struct.pack_into`` does not.
 
 One anonymous file (memfd) backs it all: it has no name, so nothing is left behind by any kind of death.
 """

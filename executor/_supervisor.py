@@ -189,11 +189,19 @@ class Supervisor:
                 if channel.flush():
                     self._loop.change(channel.fileno(), READ)
         if readable:
-            channel.receive()
-            if channel.frames:
-                self._owner.on_frames(worker)
-            if channel.eof:
-                self._on_end_of_channel(worker)
+            self.receive(worker)
+
+    def receive(self, worker: Worker) -> None:
+        """Take in what the worker has sent."""
+        channel = worker.channel
+        assert channel is not None
+        if channel.eof:
+            return
+        channel.receive()
+        if channel.frames:
+            self._owner.on_frames(worker)
+        if channel.eof:
+            self._on_end_of_channel(worker)
 
     def _on_end_of_channel(self, worker: Worker) -> None:
         assert worker.channel is not None

@@ -15,7 +15,17 @@ from ._loop import Parked
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Any
+    from concurrent.futures import Future as StandardFuture
+    from typing import Any, Generic, NamedTuple, TypeVar
+
+    F = TypeVar("F", bound=StandardFuture[Any])
+
+    class DoneAndNotDone(NamedTuple, Generic[F]):
+        """The standard named tuple; the standard library's own type does not keep the class of the futures."""
+
+        done: set[F]
+        not_done: set[F]
+
 
 __all__ = ["Collector", "as_completed", "wait"]
 
@@ -78,7 +88,7 @@ def _session_of(futures: Iterable[Any]) -> Any:
     return session if len(engines) == 1 else None
 
 
-def wait(fs: Iterable[Any], timeout: float | None = None, return_when: str = ALL_COMPLETED) -> Any:
+def wait(fs: Iterable[F], timeout: float | None = None, return_when: str = ALL_COMPLETED) -> DoneAndNotDone[F]:
     """Wait for futures as `concurrent.futures.wait` does; gives the named tuple (done, not_done) of sets.
 
     ``timeout`` is in seconds. Callbacks of the calling thread run meanwhile.
@@ -86,7 +96,7 @@ def wait(fs: Iterable[Any], timeout: float | None = None, return_when: str = ALL
     futures = set(fs)
     session = _session_of(futures)
     if session is None:
-        return _standard.wait(futures, timeout, return_when)
+        return _standard.wait(futures, timeout, return_when)  # type: ignore[return-value]  # see DoneAndNotDone
     deadline = None if timeout is None else monotonic() + timeout
     collector = Collector()
     done = _subscribe(futures, collector)
@@ -110,14 +120,14 @@ def wait(fs: Iterable[Any], timeout: float | None = None, return_when: str = ALL
     finally:
         _unsubscribe(not_done, collector)
     done.update(collector.done)
-    return _standard.DoneAndNotDoneFutures(done, futures - done)
+    return _standard.DoneAndNotDoneFutures(done, futures - done)  # type: ignore[return-value, arg-type]  # the same
 
 
 def _has_failed(future: Any) -> bool:
     return not future.cancelled() and future.exception() is not None
 
 
-def as_completed(fs: Iterable[Any], timeout: float | None = None) -> Iterator[Any]:
+def as_completed(fs: Iterable[F], timeout: float | None = None) -> Iterator[F]:
     """Yield futures as they are done, as `concurrent.futures.as_completed` does; ``timeout`` in seconds.
 
     Callbacks of the calling thread run while it waits.
@@ -125,7 +135,7 @@ def as_completed(fs: Iterable[Any], timeout: float | None = None) -> Iterator[An
     futures = set(fs)
     session = _session_of(futures)
     if session is None:
-        yield from _standard.as_completed(futures, timeout)
+        yield from _standard.as_completed(futures, timeout)  # type: ignore[misc]  # the same
         return
     total = len(futures)
     deadline = None if timeout is None else monotonic() + timeout

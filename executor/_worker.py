@@ -248,9 +248,11 @@ class Worker:
         first, last = self.revoked
         tasks = []
         if self.cut is not None and self.cut[0] == running and running in self.leases:
-            rest = self.leases[running].task.cut(max(self.cut[1], self.words[ITEM] + 1))
-            if rest is not None:
-                tasks.append(rest)
+            item = max(self.cut[1], self.words[ITEM] + 1)
+            if self.words[RUNNING] == running:  # or the item was another run's, and the worker's own word settles it
+                rest = self.leases[running].task.cut(item)
+                if rest is not None:
+                    tasks.append(rest)
         first = max(first, running + 1)
         for lease in [lease for number, lease in self.leases.items() if first <= number <= last]:
             self.drop(lease)

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from tests.support import Gate
@@ -396,3 +397,42 @@ def nested_list(depth: int) -> list[object]:
     for _ in range(depth):
         value = [value]
     return value
+
+
+def pid_of(_: object) -> int:
+    return os.getpid()
+
+
+def divide_by_zero() -> float:
+    return divide(1, 0)
+
+
+def exit_7() -> NoReturn:
+    die("exit-7")
+
+
+def sleep_and_return(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+def arrive_and_hold_gil(gate: Gate, seconds: float) -> None:
+    gate.arrive()
+    hold_gil(seconds)
+
+
+def arrive_and_die_once(gate: Gate, flag: str) -> str:
+    gate.arrive("victim")
+    return die_once("SIGKILL", flag)
+
+
+def call(function: Callable[[], object]) -> object:
+    return function()
+
+
+def where_outside_and_in() -> tuple[object, object]:
+    from executor import ProcessPoolExecutor
+    from tests import limits
+
+    with ProcessPoolExecutor(1) as pool:
+        return limits.where(), pool.submit(limits.where).result(60)

@@ -162,8 +162,7 @@ def use_slot_alone(directory: str) -> bool:
     worker = current_worker()
     assert worker is not None
     if worker.id not in _held:
-        file = Path(directory, f"slot-{worker.slot}").open("w")
-        _held[worker.id] = file
+        file = _held[worker.id] = os.open(Path(directory, f"slot-{worker.slot}"), os.O_CREAT | os.O_WRONLY)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -171,7 +170,7 @@ def use_slot_alone(directory: str) -> bool:
     return True
 
 
-_held: dict[int, object] = {}
+_held: dict[int, int] = {}
 
 
 def in_a_busy_function(gate: Gate) -> None:
