@@ -46,6 +46,7 @@ __all__ = ["Engine"]
 
 WINDOW = 0.004  # seconds of work that a worker may have in hand
 _BATCH = 64  # calls in one message: the worker begins while the next are encoded
+_POLL_EVERY = 64  # submits by a thread that does nothing else: it has to keep the workers fed itself
 _STUCK_AFTER = 0.003  # seconds after which the leases behind a running task are taken back
 _REVOKE_PAUSE = 0.001  # seconds; longer than any store buffer holds a write
 _FAIL_FAST = 1.0  # seconds after an initializer has raised in which a submit fails at once instead of trying again
@@ -75,6 +76,7 @@ class Engine:
         self._dispatchers: dict[threading.Thread, Dispatcher] = {}
         self.owner_pid = os.getpid()
         self.waiters: list[Any] = []  # who waits for the workers to go
+        self._submits = 0
         self._started = False
         self._stopping = False
         on_fork_in_child(self)
@@ -106,6 +108,10 @@ class Engine:
             self.feed(worker)
         elif grow:
             self.loop.call_soon(supervisor.start_needed)
+        else:
+            self._submits += 1
+            if not self._submits % _POLL_EVERY:
+                self.loop.poll()
 
     def check_usable(self) -> None:
         """Raise if the loop has failed, or workers have just failed to be initialised. With the lock."""
@@ -377,7 +383,8 @@ class Engine:
     def resolve(self, task: Task, *, failed: bool) -> None:
         """Book a task that has just been settled. With the lock."""
         task.session.on_resolved(task, failed)
-        self._resolved.append(task)
+        if task.has_callbacks():
+            self._resolved.append(task)
 
     def _give_back(self, tasks: list[Task]) -> None:
         """To the front of the queue: another worker may take them now. With the lock."""
@@ -400,7 +407,14 @@ class Engine:
             self.feed(worker)
             with self.lock:
                 self._hungry.pop(worker.id, None)
+        if self.loop.polling:
+            if self._resolved:
+                self.loop.hand_back()
+            return
         self.call_back()
+        for session in list(self.sessions):
+            if session.dispatcher.pending:
+                session.dispatcher.run_if_orphaned()
 
     def call_back(self) -> None:
         """Run the callbacks of what was settled. Any thread, without the lock."""
@@ -412,7 +426,6 @@ class Engine:
                 return
             try:
                 task.after()
-                task.session.dispatcher.run_if_orphaned()
             except BaseException:  # Ctrl-C: the rest of its callbacks is not lost
                 resolved.appendleft(task)
                 self.loop.wake()

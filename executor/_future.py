@@ -292,6 +292,9 @@ class Future(Task, StandardFuture["T"]):
     def is_open(self) -> bool:
         return self._state not in _DONE
 
+    def has_callbacks(self) -> bool:
+        return bool(self._callbacks)
+
     def after(self) -> None:
         while self._callbacks:
             self._call_back(self._callbacks.pop(0))

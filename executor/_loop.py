@@ -144,6 +144,7 @@ class Loop:
         self._deep = False  # the loop's thread sleeps until a leader leaves
         self._aside = False  # a waiter was woken: the loop's thread is to step aside
         self.parked: list[Parked] = []  # threads that wait while another leads; guarded by lock
+        self.polling = False  # the leader is in `poll`
         self._woken = False
         self._interrupted = False  # a turn was left half-way
         self.closed = False
@@ -228,6 +229,26 @@ class Loop:
             self._follow(ready, deadline, waiters, also)
         return True
 
+    def poll(self) -> None:
+        """Take a turn without waiting, if nobody leads. For threads that keep workers busy but have no time to wait.
+
+        Callbacks of the user's are left to the loop's thread: the caller may hold a lock that they need.
+        """
+        lead = self._leadership
+        if self.closed or lead._is_owned():  # type: ignore[attr-defined]
+            return
+        try:
+            if lead.acquire(blocking=False):
+                self._leading = self.polling = True
+                self._served += 1
+                self.turn(0)
+            else:
+                self._aside = True  # the caller will come back, and can lead then
+        finally:
+            if lead._is_owned():  # type: ignore[attr-defined]
+                self.polling = False
+                self._leave()
+
     def _lead(self, ready: Callable[[], bool], deadline: float | None) -> None:
         self._leading = True
         self._served += 1
@@ -289,6 +310,11 @@ class Loop:
             self.turn(timeout)
         finally:
             signal.set_wakeup_fd(before)
+
+    def hand_back(self) -> None:
+        """Have the loop's own thread take the next turn, at once."""
+        self._woken = True
+        self._signal_handback()
 
     def note_woken(self) -> None:
         """A waiting thread was woken: it will soon wait again, and can lead then."""

@@ -161,9 +161,6 @@ class MapRun(Task):
     def is_open(self) -> bool:
         return self.done < len(self.items)
 
-    def after(self) -> None:
-        """Who waits for a map is woken when its next item comes."""
-
 
 class Map(Task):
     """Fields are guarded by the engine's lock; the input is read by the thread that fetches results."""
@@ -265,9 +262,6 @@ class Map(Task):
 
         self.fail(CancelledError())
 
-    def after(self) -> None:
-        """Nobody but the fetching thread waits for a map."""
-
     # --- reading the input ------------------------------------------------------------------------------------
 
     def encoded_fn(self) -> bytes:
@@ -330,6 +324,7 @@ class Map(Task):
         """The results in order."""
         self._started = True
         results = self._results
+        loop = self.session.engine.loop
         eager = self._buffersize is not None
         try:
             while True:
@@ -343,8 +338,11 @@ class Map(Task):
                         raise TimeoutError()
                 value = results.pop(number)
                 self._next = number + 1
-                if eager or not number % _AT_ONCE:
+                if eager:
                     self.refill()
+                elif not number % _AT_ONCE:
+                    self.refill()
+                    loop.poll()
                 if type(value) is _Raised:
                     if not return_exceptions:
                         raise value.error

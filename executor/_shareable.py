@@ -10,6 +10,10 @@ younger than it.
     Connection socket                                           below: a descriptor
     proxies of a Manager                                        by themselves; their key travels with them
 
+What was made under the start method "fork" (multiprocessing's default before Python 3.14) is served by its maker
+to workers that are not forked from it later: each acquire and each release is a message there and back. What was
+made by ``multiprocessing.get_context("forkserver")`` has its full speed everywhere.
+
 When a worker is killed while it holds one
 ------------------------------------------
 

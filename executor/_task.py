@@ -100,6 +100,9 @@ class Task:
         """Whether something of it has no outcome yet."""
         raise NotImplementedError
 
+    def has_callbacks(self) -> bool:
+        """Whether `after` has anything to do."""
+        return False
+
     def after(self) -> None:
         """Call back who waits for the outcome. Without the lock."""
-        raise NotImplementedError

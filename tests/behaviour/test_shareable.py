@@ -5,6 +5,7 @@ The workers of these tests are older than any primitive that they are given, exc
 
 from __future__ import annotations
 
+import functools
 import gc
 import multiprocessing
 import multiprocessing.managers
@@ -408,6 +409,22 @@ def test_in_the_items_of_a_map(pool: ProcessPoolExecutor, ctx: Any) -> None:
     locks = [ctx.Lock() for _ in range(5)]
     with locks[2]:
         assert list(pool.map(tasks.is_free, locks)) == [True, True, False, True, True]
+
+
+def test_connections_in_the_items_of_a_map(pool: ProcessPoolExecutor, mp_ctx: Any) -> None:
+    pipes = [mp_ctx.Pipe(duplex=False) for _ in range(5)]
+    for number, (_, writing) in enumerate(pipes):
+        writing.send(number)
+    assert list(pool.map(tasks.receive_from, [reading for reading, _ in pipes])) == [0, 1, 2, 3, 4]
+    for pipe in pipes:
+        for end in pipe:
+            end.close()
+
+
+def test_in_the_function_of_a_map(pool: ProcessPoolExecutor, ctx: Any) -> None:
+    lock, total = ctx.Lock(), multiprocessing.get_context("spawn").Value("i", 0, lock=False)
+    list(pool.map(functools.partial(tasks.add_under, lock, total), [20] * 10))
+    assert total.value == 200
 
 
 def test_nothing_is_left_open_in_a_worker(start_method: str, mp_ctx: Any) -> None:
