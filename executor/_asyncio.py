@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._executor import ProcessPoolExecutor, Submitter
+    from ._session import Session
 
 __all__ = ["amap", "shutdown"]
 
@@ -73,30 +74,37 @@ async def _from_sync(iterable: Iterable[Any]) -> AsyncIterator[Any]:
 async def shutdown(executor: ProcessPoolExecutor) -> None:
     """Wait for the executor's work and its callbacks without stopping the loop, then end it."""
     session = executor._session
-    while session.outstanding or session.dispatcher.pending:
-        done = asyncio.get_running_loop().create_future()
-        _when_idle(session, done)
-        await done
+    dispatcher = session.dispatcher
+    session.note_asyncio()
+    while session.outstanding or (dispatcher.pending and dispatcher.is_current()):
+        await _wait_until_idle(session)
         session.run_callbacks(0)
     await asyncio.get_running_loop().run_in_executor(None, executor.shutdown)
+    session.run_callbacks(0)  # of what was submitted meanwhile
 
 
-def _when_idle(session: Any, done: asyncio.Future[None]) -> None:
-    loop = asyncio.get_running_loop()
-
-    class Waiter:
-        def wake(self) -> None:
-            with_waiters.remove(self)
-            loop.call_soon_threadsafe(_finish, done)
-
-    with_waiters = session.waiters
+async def _wait_until_idle(session: Session) -> None:
+    waiter = _Waiter()
     with session.lock:
-        if session.outstanding:
-            with_waiters.append(Waiter())
-        else:
-            done.set_result(None)
+        if not session.outstanding:
+            return
+        session.waiters.append(waiter)
+    try:
+        await waiter.woken.wait()
+    finally:
+        with session.lock:
+            session.waiters.remove(waiter)
 
 
-def _finish(done: asyncio.Future[None]) -> None:
-    if not done.done():
-        done.set_result(None)
+class _Waiter:
+    """In a session's list of waiters: wakes a coroutine."""
+
+    def __init__(self) -> None:
+        self.woken = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def wake(self) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self.woken.set)
+        except RuntimeError:  # the loop is closed, and whoever waited in it gone
+            pass

@@ -18,7 +18,6 @@ from time import monotonic
 
 from ._backlog import Backlog
 from ._channel import MAX_DESCRIPTORS
-from ._dispatcher import Dispatcher
 from ._errors import InitializerError, WorkerLost
 from ._exceptions import load_exception
 from ._forksafety import on_fork_in_child
@@ -73,7 +72,6 @@ class Engine:
         self.usable = True  # False: `check_usable` has something to say
         self._try_again_at = 0.0
         self._crash: BaseException | None = None
-        self._dispatchers: dict[threading.Thread, Dispatcher] = {}
         self.owner_pid = os.getpid()
         self.waiters: list[Any] = []  # who waits for the workers to go
         self._submits = 0
@@ -408,13 +406,12 @@ class Engine:
             with self.lock:
                 self._hungry.pop(worker.id, None)
         if self.loop.polling:
-            if self._resolved:
+            if self._resolved or any(session.has_orphaned_callbacks() for session in list(self.sessions)):
                 self.loop.hand_back()
             return
         self.call_back()
         for session in list(self.sessions):
-            if session.dispatcher.pending:
-                session.dispatcher.run_if_orphaned()
+            session.run_orphaned_callbacks()
 
     def call_back(self) -> None:
         """Run the callbacks of what was settled. Any thread, without the lock."""
@@ -535,6 +532,7 @@ class Engine:
         """
         with self.lock:
             session.abandoned = not keep
+            session.starts_waiting = False
             kept: list[Task] = []
             busy = sum(worker.state is WorkerState.BUSY for worker in self.supervisor.workers.values())
             free = self.settings.max_workers - busy
@@ -675,18 +673,6 @@ class Engine:
             worker.after_fork_in_child()
         for session in self.sessions:
             session.lock = self.lock
-
-    # --- callbacks on other threads than the parent's -------------------------------------------------------
-
-    def dispatcher_of(self, thread: threading.Thread) -> Dispatcher:
-        """Where callbacks for that thread wait. With the lock."""
-        dispatcher = self._dispatchers.get(thread)
-        if dispatcher is None:
-            dispatcher = self._dispatchers[thread] = Dispatcher(self.loop, thread)
-        return dispatcher
-
-    def dispatcher_of_current(self) -> Dispatcher | None:
-        return self._dispatchers.get(threading.current_thread()) if self._dispatchers else None
 
 
 class _Stopped(Exception):

@@ -7,10 +7,7 @@ import threading
 import weakref
 from concurrent.futures import process as _standard
 
-from . import _session
-from ._manager import WorkerManager
-from ._options import Options
-from ._start import refuse_while_importing_main
+from ._start import launch_fork_server, refuse_while_importing_main
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +17,8 @@ if TYPE_CHECKING:
     from typing import Any, Self, TypeVar
 
     from ._future import Future
+    from ._manager import WorkerManager
+    from ._options import Options
     from ._policy import Backoff, RestartIntensity
     from ._session import Session
     from ._stats import Stats
@@ -105,6 +104,11 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         manager: WorkerManager | None = None,
     ) -> None:
         # Not super().__init__(): nothing of the standard engine is wanted, only its face.
+        if manager is None:
+            launch_fork_server(mp_context, initargs)  # it starts up while the rest of the package is imported
+        from ._manager import WorkerManager
+        from ._options import Options
+
         options = Options(
             timeout=task_timeout,
             soft_timeout=soft_timeout,
@@ -319,6 +323,7 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
             self.shutdown(wait=True)
 
     async def __aenter__(self) -> Self:
+        self._session.note_asyncio()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
@@ -415,6 +420,7 @@ def _register_exit_hook() -> None:
 
 
 def _at_exit() -> None:
+    from . import _session
     from ._manager import end_all
 
     _session._shutting_down = True

@@ -7,14 +7,14 @@ own server. And a start does not wait for the server's answer, so that a replace
 from __future__ import annotations
 
 import io
-import json
 import os
+import pickle
 from contextlib import contextmanager
 from multiprocessing import forkserver, popen_forkserver, spawn, util
 from multiprocessing.context import ForkServerProcess, reduction, set_spawning_popen  # type: ignore[attr-defined]  # not in typeshed
 
 from . import _preload
-from ._start import EXIT_UNGUARDED, StartFailed
+from ._start import EXIT_UNGUARDED, StartFailed, sigint_blocked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,11 +46,22 @@ def _naming_main(server: Any, data: dict[str, Any]) -> Iterator[None]:
     if server._forkserver_pid is not None or not main:
         yield
         return
-    os.environ[_preload.VARIABLE] = json.dumps(main)
+    os.environ[_preload.VARIABLE] = pickle.dumps(main).hex()
     try:
         yield
     finally:
         del os.environ[_preload.VARIABLE]
+
+
+def launch() -> None:
+    """Have the server running, without waiting for it to be ready."""
+    server = _get_server()
+    if server._forkserver_pid is None and server.get_inherited_fds() is None:
+        with sigint_blocked(), _naming_main(server, spawn.get_preparation_data("server")):
+            try:
+                server.ensure_running()
+            except OSError:
+                pass  # whoever needs a worker is told why
 
 
 class Popen(popen_forkserver.Popen):

@@ -167,6 +167,7 @@ class Map(Task):
 
     __slots__ = (
         "_buffersize",
+        "_calls_back",
         "_encoded_fn",
         "_exhausted",
         "_input",
@@ -212,6 +213,9 @@ class Map(Task):
         self.waiters: list[Any] = []
         self.closed = False
         self._buffersize = buffersize
+        self._calls_back = options.callback is not None or options.error_callback is not None
+        if self._calls_back:
+            session.expect_callbacks(options)
         self._input: Iterator[Any] = zip(*iterables, strict=False) if self.star else iter(iterables[0])
         self._exhausted = False
         self._read = 0  # items read from the input
@@ -315,6 +319,11 @@ class Map(Task):
             session.failed += 1
         else:
             session.done += 1
+        if self._calls_back:
+            if type(value) is _Raised:
+                session.queue_callback(self.options, None, value.error)
+            else:
+                session.queue_callback(self.options, value, None)
         if self.waiters and number == self._next:
             session.engine.loop.note_woken()
             for parked in self.waiters:

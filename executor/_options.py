@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from ._policy import positive
 
 TYPE_CHECKING = False
@@ -46,6 +48,10 @@ class Options:
         for function in (callback, error_callback):
             if function is not None and not callable(function):
                 raise TypeError("a callback must be a callable")
+        if callback_thread is not None and not (
+            isinstance(callback_thread, threading.Thread) or hasattr(callback_thread, "call_soon_threadsafe")
+        ):
+            raise TypeError("callback_thread must be a thread or an asyncio loop")
         self.timeout = positive(timeout, "timeout")
         self.soft_timeout = positive(soft_timeout, "soft_timeout")
         self.retries = retries

@@ -28,19 +28,22 @@ class _Dependencies:
         if not self._future.is_open():
             return
         if needed.cancelled():
-            from concurrent.futures import CancelledError
-
-            self._fail(CancelledError(f"an argument of {self._future.name()} was cancelled"), None)
+            self._give_up(None)
         elif needed.exception() is not None:
-            self._fail(needed.exception(), needed.exception())
+            self._give_up(needed.exception())
         else:
             with self._session.lock:
                 self._open -= 1
                 ready = not self._open
-            if ready:
+            if not ready:
+                return
+            if self._session.starts_waiting:
                 self._queue()
+            else:
+                self._give_up(None)
 
-    def _fail(self, error: BaseException, cause: BaseException | None) -> None:
+    def _give_up(self, cause: BaseException | None) -> None:
+        """It is not to run: one of them failed with this; or, None, it is cancelled."""
         engine = self._session.engine
         with self._session.lock:
             if not self._future.is_open():

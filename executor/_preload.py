@@ -5,8 +5,8 @@ A main module that cannot be imported does not end the server: the worker that i
 
 from __future__ import annotations
 
-import json
 import os
+import pickle
 
 __all__ = ["VARIABLE"]
 
@@ -24,7 +24,7 @@ def _load() -> None:
     current = process.current_process()
     current._inheriting = True  # type: ignore[attr-defined]
     try:
-        spawn.prepare(json.loads(main))
+        spawn.prepare(pickle.loads(bytes.fromhex(main)))
     except (Exception, SystemExit):
         pass
     finally:

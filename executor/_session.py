@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 from ._dispatcher import Dispatcher, running_asyncio_loop
 from ._errors import ForkedExecutor
 from ._future import Future
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
+_LOOK_AGAIN = 0.5  # seconds
 _shutting_down = False  # the interpreter is: nothing new is taken
 
 
@@ -39,8 +42,10 @@ class Session:
         "maps",
         "on_idle",
         "options",
+        "others",
         "outstanding",
         "owner_pid",
+        "starts_waiting",
         "submitted",
         "waiters",
     )
@@ -51,8 +56,10 @@ class Session:
         self.options = options
         self.main_by_value = engine.settings.main_by_value()
         self.dispatcher = Dispatcher(engine.loop)
+        self.others: dict[Any, Dispatcher] = {}  # by callback_thread: where else callbacks are to run
         self.closed: str | None = None  # why it takes nothing more
         self.abandoned = False  # what comes back without having run is cancelled
+        self.starts_waiting = True  # False: a call that waits for another's result is cancelled when it comes
         self.outstanding = 0
         self.submitted = self.done = self.failed = self.cancelled = 0
         self.waiters: list[Any] = []
@@ -77,7 +84,7 @@ class Session:
     ) -> Future[T]:
         """A future for the call. Any thread."""
         if options.callback is not None or options.error_callback is not None:
-            options = self._bind_callbacks(options)
+            self.expect_callbacks(options)
         future: Future[T] = Future(self, (fn, args, kwargs), options)
         for value in args:
             if isinstance(value, Future):
@@ -104,14 +111,6 @@ class Session:
         submit_dependent(self, future)
         return future
 
-    def _bind_callbacks(self, options: Options) -> Options:
-        """A loop of asyncio that runs in the parent thread now is where the callbacks go."""
-        if options.callback_thread is None and self.dispatcher.is_current():
-            loop = running_asyncio_loop()
-            if loop is not None:
-                return options.changed({"callback_thread": loop})
-        return options
-
     def cancel(self, future: Future[Any]) -> bool:
         if self.engine.forked:
             raise ForkedExecutor(self.engine.owner_pid)
@@ -136,7 +135,7 @@ class Session:
                 self.done += 1
             options = task.options
             if options.callback is not None or options.error_callback is not None:
-                self._queue_callback(task, options)
+                self._queue_callback_of(task)
         if not self.outstanding:
             self.wake()
             if self.on_idle is not None:
@@ -144,36 +143,77 @@ class Session:
 
     def wake(self) -> None:
         """Whoever waits for this session looks again. With the lock."""
-        for parked in self.waiters:
+        for parked in tuple(self.waiters):  # one may take itself off
             parked.wake()
 
     # --- callbacks ------------------------------------------------------------------------------------------
 
-    def _queue_callback(self, future: Future[Any], options: Options) -> None:
-        value: Any
+    def note_asyncio(self) -> None:
+        """Where an asyncio loop runs in the parent thread now, callbacks are scheduled on it from now on."""
+        if self.dispatcher.is_current():
+            self.dispatcher.note_asyncio(running_asyncio_loop())
+
+    def expect_callbacks(self, options: Options) -> None:
+        """Callbacks will come: make ready where they are to run."""
+        self.note_asyncio()
+        if options.callback_thread is not None:
+            with self.lock:
+                self._dispatcher_for(options.callback_thread)
+
+    def _dispatcher_for(self, target: Any) -> Dispatcher:
+        """Where callbacks for that thread, or that asyncio loop, wait. With the lock."""
+        own = self.dispatcher
+        if target is None or target is own.thread or target is own.asyncio_loop:
+            return own
+        other = self.others.get(target)
+        if other is None:
+            other = self.others[target] = Dispatcher(self.engine.loop, target)
+        return other
+
+    def dispatcher_here(self) -> Dispatcher | None:
+        """The one whose callbacks may run in the calling thread now."""
+        if self.dispatcher.is_current():
+            return self.dispatcher
+        if self.others:
+            for other in tuple(self.others.values()):
+                if other.is_current():
+                    return other
+        return None
+
+    def _queue_callback_of(self, future: Future[Any]) -> None:
         if future._state != "FINISHED":
             from concurrent.futures import CancelledError
 
-            callback, value = options.error_callback, CancelledError()
-        elif future._exception is not None:
-            callback, value = options.error_callback, future._exception
+            self.queue_callback(future.options, None, CancelledError())
         else:
-            callback, value = options.callback, future._result
-        if callback is None:
-            return
-        target = options.callback_thread
-        if target is None:
-            self.dispatcher.put(callback, value)
-        elif hasattr(target, "call_soon_threadsafe"):
-            try:
-                target.call_soon_threadsafe(callback, value)
-            except RuntimeError:  # that loop is closed
-                self.dispatcher.put(callback, value)
-        else:
-            self.engine.dispatcher_of(target).put(callback, value)
+            self.queue_callback(future.options, future._result, future._exception)
+
+    def queue_callback(self, options: Options, value: Any, error: BaseException | None) -> None:
+        """One of the two callbacks is due, for the error if there is one. With the lock."""
+        if error is None:
+            if options.callback is not None:
+                self._dispatcher_for(options.callback_thread).put(options.callback, value)
+        elif options.error_callback is not None:
+            self._dispatcher_for(options.callback_thread).put(options.error_callback, error)
 
     def run_callbacks(self, timeout: float | None = 0) -> int:
-        return self.dispatcher.wait(timeout) if self.dispatcher.is_current() else 0
+        dispatcher = self.dispatcher_here()
+        return dispatcher.wait(timeout) if dispatcher is not None else 0
+
+    def has_orphaned_callbacks(self) -> bool:
+        """Whether some wait whose thread has ended."""
+        own = self.dispatcher
+        if own.pending and own.is_orphaned():
+            return True
+        return any(other.pending and other.is_orphaned() for other in tuple(self.others.values()))
+
+    def run_orphaned_callbacks(self) -> None:
+        """Those whose thread has ended. Only for the loop's leader."""
+        if self.dispatcher.pending:
+            self.dispatcher.run_if_orphaned()
+        if self.others:
+            for other in tuple(self.others.values()):
+                other.run_if_orphaned()
 
     # --- waiting --------------------------------------------------------------------------------------------
 
@@ -188,11 +228,9 @@ class Session:
         engine = self.engine
         if engine.forked:
             raise ForkedExecutor(engine.owner_pid)
-        dispatcher = self.dispatcher
-        if not dispatcher.is_current():
-            dispatcher = engine.dispatcher_of_current() or dispatcher
-            if not dispatcher.is_current():
-                return engine.loop.wait(ready, deadline, waiters)
+        dispatcher = self.dispatcher_here()
+        if dispatcher is None:
+            return engine.loop.wait(ready, deadline, waiters)
         pending = dispatcher.pending
         while True:
             if pending:
@@ -204,10 +242,26 @@ class Session:
                 return ready()
 
     def wait_until_done(self) -> None:
-        """Wait until nothing of this session is outstanding and its callbacks have run."""
+        """Wait until nothing of this session is outstanding and its callbacks have run.
+
+        Those of the parent thread are left to it if this is another thread: it may be the one that waits for this.
+        """
         self.wait(lambda: not self.outstanding, None, lambda: self.waiters)
         if self.dispatcher.is_current():
             self.dispatcher.run()
+        elif self.dispatcher.is_orphaned():
+            self._wait_until_drained(self.dispatcher)
+        for other in tuple(self.others.values()):
+            self._wait_until_drained(other)
+
+    def _wait_until_drained(self, dispatcher: Dispatcher) -> None:
+        loop = self.engine.loop
+        while not dispatcher.is_drained():
+            if dispatcher.is_current():
+                dispatcher.run()
+                continue
+            loop.wake()  # the leader runs them if their thread has ended; of that there is no notice, so look again
+            loop.wait(dispatcher.is_drained, monotonic() + _LOOK_AGAIN, lambda: dispatcher.waiters)
 
     def close(self, why: str) -> None:
         """Take nothing more. With the lock."""
@@ -219,3 +273,5 @@ class Session:
         with self.lock:
             self.engine.sessions.discard(self)
         self.dispatcher.close()
+        for other in self.others.values():
+            other.close()

@@ -99,6 +99,17 @@ def sigint_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def launch_fork_server(mp_context: BaseContext | str | None, initargs: tuple[Any, ...]) -> None:
+    """Launch the fork server if workers will come from it, without waiting for it."""
+    name = mp_context if mp_context is None or isinstance(mp_context, str) else getattr(mp_context, "_name", "")
+    if (name or _default_method(initargs)) != "forkserver" or name == "":
+        return
+    if not getattr(process.current_process(), "_inheriting", False):
+        from . import _fork_server
+
+        _fork_server.launch()
+
+
 def make_process(context: BaseContext, target: Callable[..., object], name: str, args: tuple[Any, ...]) -> Any:
     """A process object of that context, not started. Not a daemon: tasks may start processes."""
     if type(context).__name__ == "ForkServerContext" and type(context).__module__ == "multiprocessing.context":
