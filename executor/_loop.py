@@ -168,6 +168,12 @@ class Loop:
         else:
             self._signal_handback()
 
+    def rouse(self) -> None:
+        """Have every thread that waits look again. With the manager's lock."""
+        for parked in self.parked:
+            parked.wake()
+        self.wake()
+
     def call_soon(self, action: Callable[[], None]) -> None:
         """Run ``action`` in the loop. Takes no lock: may be called from garbage collection at any point."""
         self._soon.append(action)

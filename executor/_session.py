@@ -168,6 +168,7 @@ class Session:
         other = self.others.get(target)
         if other is None:
             other = self.others[target] = Dispatcher(self.engine.loop, target)
+            self.engine.loop.rouse()  # that thread may wait already
         return other
 
     def dispatcher_here(self) -> Dispatcher | None:
@@ -229,8 +230,12 @@ class Session:
         if engine.forked:
             raise ForkedExecutor(engine.owner_pid)
         dispatcher = self.dispatcher_here()
-        if dispatcher is None:
-            return engine.loop.wait(ready, deadline, waiters)
+        while dispatcher is None:
+            known = len(self.others)
+            engine.loop.wait(lambda: ready() or len(self.others) != known, deadline, waiters)  # noqa: B023
+            if ready() or len(self.others) == known:
+                return ready()
+            dispatcher = self.dispatcher_here()  # this thread may have been named meanwhile
         pending = dispatcher.pending
         while True:
             if pending:

@@ -51,6 +51,7 @@ EXIT_CHANNEL_LOST = 75
 _FLUSH_AFTER = 500_000  # nanoseconds that an outcome may wait while more calls are in hand
 _FIRST = FRAME_HEADER.size  # the outcome area begins with room for the header of the frame it is sent as
 _LOW = 0xFFFFFFFF
+_SMALL = frozenset((int, float, bool, type(None)))  # nothing in these needs a closer look
 
 
 def main(sock: socket.socket, inherited: tuple[Any, ...] | None) -> None:
@@ -225,7 +226,7 @@ class _Worker:
                 value = fn(*args, **kwargs)
             finally:
                 self._in_call = False  # a soft timeout that comes just before this is caught below, none comes after
-            data = encode(value)
+            data = pickle.dumps(value, 5) if type(value) in _SMALL else encode(value)
         except BaseException as error:
             kind = Kind.RAISED
             data = dump_exception(error)
@@ -275,7 +276,7 @@ class _Worker:
                 value = fn(*item) if star else fn(item)
             finally:
                 self._in_call = False
-            data = encode(value)
+            data = pickle.dumps(value, 5) if type(value) in _SMALL else encode(value)
         except BaseException as error:
             kind = Kind.RAISED
             data = dump_exception(error)
