@@ -1,0 +1,1 @@
+"""The guide, and the command that makes its API reference: python -m docs.build"""

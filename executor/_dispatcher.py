@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Dispatcher", "running_asyncio_loop"]
 
+_LOOK_AGAIN = 0.5  # seconds
+
 log = logging.getLogger("executor")
 
 
@@ -50,6 +52,7 @@ class Dispatcher:
         self._busy = allocate_lock()  # held by whoever runs callbacks
         self._runner = 0  # which thread that is
         self._scheduled = False  # a run is on its way in asyncio_loop
+        self._awaited = False  # somebody is in `wait_until_drained`
         self._closed = False
         self._said_orphaned = False
         self._read_end = self._write_end = -1
@@ -67,6 +70,16 @@ class Dispatcher:
         if self._busy.locked():
             return self._runner == threading.get_ident()  # the others come after it
         return not self.pending
+
+    def wait_until_drained(self) -> None:
+        """Until every callback so far has run to its end. Any thread."""
+        self._awaited = True
+        while not self.is_drained():
+            if self.is_current():
+                self.run()
+                continue
+            self._loop.wake()  # the leader runs them if their thread has ended. Of that there is no notice: look again
+            self._loop.wait(self.is_drained, monotonic() + _LOOK_AGAIN, lambda: self.waiters)
 
     def put(self, callback: Callable[[Any], object], value: Any) -> None:
         """Queue a callback. With the manager's lock; any thread."""
@@ -99,6 +112,9 @@ class Dispatcher:
         finally:
             self._runner = 0
             self._busy.release()
+        if self._awaited:
+            self._wake()
+            self._loop.wake()
         return ran
 
     @staticmethod
@@ -153,7 +169,6 @@ class Dispatcher:
                 name = self.thread.name if self.thread is not None else self.asyncio_loop
                 log.warning("the thread that callbacks belong to (%s) has ended: they run elsewhere", name)
             self.run()
-            self._wake()  # who waits for them (`is_drained`)
 
     def fileno(self) -> int:
         """A descriptor that is readable while callbacks wait. ValueError when no more will come."""

@@ -25,7 +25,7 @@ def parse_bytes(value: int | str | None, name: str = "max_memory_per_child") -> 
         unit = value.strip().lower()[len(number) :].strip()
         try:
             size = int(float(number) * _UNITS[unit])
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, OverflowError):
             raise ValueError(f'{name} is to be bytes or text such as "512MB" or "1.5GiB", not {value!r}') from None
     elif isinstance(value, int) and not isinstance(value, bool):
         size = value

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from time import monotonic
-
 from ._dispatcher import Dispatcher, running_asyncio_loop
 from ._errors import ForkedExecutor
 from ._future import Future
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
-_LOOK_AGAIN = 0.5  # seconds
 _shutting_down = False  # the interpreter is: nothing new is taken
 
 
@@ -255,18 +252,9 @@ class Session:
         if self.dispatcher.is_current():
             self.dispatcher.run()
         elif self.dispatcher.is_orphaned():
-            self._wait_until_drained(self.dispatcher)
+            self.dispatcher.wait_until_drained()
         for other in tuple(self.others.values()):
-            self._wait_until_drained(other)
-
-    def _wait_until_drained(self, dispatcher: Dispatcher) -> None:
-        loop = self.engine.loop
-        while not dispatcher.is_drained():
-            if dispatcher.is_current():
-                dispatcher.run()
-                continue
-            loop.wake()  # the leader runs them if their thread has ended; of that there is no notice, so look again
-            loop.wait(dispatcher.is_drained, monotonic() + _LOOK_AGAIN, lambda: dispatcher.waiters)
+            other.wait_until_drained()
 
     def close(self, why: str) -> None:
         """Take nothing more. With the lock."""

@@ -200,11 +200,12 @@ class Supervisor:
         channel.receive()
         if channel.frames:
             self._owner.on_frames(worker)
-        if channel.eof:
-            self._on_end_of_channel(worker)
+        self._mind_end_of_channel(worker)
 
-    def _on_end_of_channel(self, worker: Worker) -> None:
+    def _mind_end_of_channel(self, worker: Worker) -> None:
         assert worker.channel is not None
+        if not worker.channel.eof:
+            return
         self._loop.unwatch(worker.channel.fileno())
         with self._loop.lock:
             self.idle.pop(worker.id, None)

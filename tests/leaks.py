@@ -135,11 +135,13 @@ class _Process(NamedTuple):
 
     @classmethod
     def read(cls, pid: int) -> _Process | None:
+        # Read twice for every test and every process of the machine: pathlib would take most of the time.
         try:
-            fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+            with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+                fields = file.read(4096).rpartition(b")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             return None
-        return cls(pid, int(fields[1]), fields[0], int(fields[19]), int(fields[47]))
+        return cls(pid, int(fields[1]), fields[0].decode(), int(fields[19]), int(fields[47]))
 
     def is_marked(self) -> bool:
         try:
