@@ -374,8 +374,7 @@ class Engine:
         if kind == Kind.FAILED and error is not None:
             failure = InitializerError(f"{type(error).__name__}: {error}")
             failure.__cause__ = error
-            self._try_again_at = monotonic() + _FAIL_FAST
-            self.fail_pending(failure)
+            worker.initializer_error = failure
         self.supervisor.on_note(worker, kind)
 
     def resolve(self, task: Task, *, failed: bool) -> None:
@@ -554,6 +553,9 @@ class Engine:
 
     def on_exit(self, worker: Worker, error: WorkerLost) -> bool:
         """Settle the leases of a worker that has gone. With the lock. True if a running task explains it."""
+        if worker.initializer_error is not None:  # only now: what it has logged has gone out before it ended
+            self._try_again_at = monotonic() + _FAIL_FAST
+            self.fail_pending(worker.initializer_error)
         running = worker.running()
         returned: list[Task] = []
         for lease in list(worker.leases.values()):

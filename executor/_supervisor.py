@@ -351,6 +351,7 @@ class Supervisor:
         elif kind == Kind.FAILED:
             worker.retire_reason = "initializer"
             worker.state = WorkerState.RETIRING
+            self._loop.call_at(monotonic() + _RETIRE_WITHIN, partial(self._kill_if_alive, worker))
 
     def _on_age(self, worker: Worker) -> None:
         with self._loop.lock:

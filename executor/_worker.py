@@ -70,6 +70,7 @@ class Worker:
         "idle_due",
         "idle_since",
         "in_hand",
+        "initializer_error",
         "kill_error",
         "leases",
         "lifeline",
@@ -107,6 +108,7 @@ class Worker:
         self.started_at = now
         self.ready_at: float | None = None
         self.retire_reason: str | None = None
+        self.initializer_error: BaseException | None = None  # why it could not be initialised
         self.kill_error: BaseException | None = None  # what the running task is to be told
         self.revoked: tuple[int, int] | None = None  # first and last lease of the range
         self.reclaimed: set[int] = set()  # leases taken back whose SKIPPED has not come

@@ -29,6 +29,10 @@ DEATHS = {
     "abort": -signal.SIGABRT,
 }
 
+# Those that are tried under every start method; the others under the default alone.
+COMMON = ["exit-0", "SIGKILL", "segfault"]
+RARE = ["exit-7", "SIGTERM", "abort"]
+
 
 def die(how: str) -> NoReturn:
     """End this process, now, in the way that is named."""

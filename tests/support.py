@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -26,7 +26,18 @@ HANG = 30.0
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = Path(__file__).resolve().parent / "scripts"
 
+START_METHODS = ("fork", "forkserver", "spawn", "loky")
+
 T = TypeVar("T")
+
+
+def cases(everywhere: Iterable[T], once: Iterable[T]) -> list[tuple[str, T]]:
+    """Pairs of a start method and a case: some cases under each method, the others under the default alone.
+
+    Starting an interpreter takes long, and most of what a task does has nothing to do with how its worker began.
+    """
+    pairs = [(method, case) for case in everywhere for method in START_METHODS]
+    return pairs + [("forkserver", case) for case in once]
 
 
 def eventually(question: Callable[[], T], within: float | None = None, every: float = 0.005) -> T:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from executor import ForkedExecutor, Future, ProcessPoolExecutor, wait
-from tests.support import HANG, Gate, in_forked_child, program
+from tests.support import HANG, Gate, cases, in_forked_child, program
 
 
 def test_the_error_is_what_callers_of_the_standard_pool_catch() -> None:
@@ -34,7 +34,10 @@ TOUCHES: dict[str, Touch] = {
 MAY_RETURN = {"shutdown", "with", "kill_workers", "terminate_workers", "cancel", "wait", "stats"}
 
 
-@pytest.mark.parametrize("touch", TOUCHES)
+EVERYWHERE = ["submit", "result", "with"]
+
+
+@pytest.mark.parametrize(("start_method", "touch"), cases(EVERYWHERE, sorted(TOUCHES.keys() - EVERYWHERE)))
 def test_a_touch_in_a_forked_child(start_method: str, touch: str, gate: Gate) -> None:
     with ProcessPoolExecutor(2, mp_context=start_method) as pool:
         held = pool.submit(gate.stop)
@@ -74,7 +77,7 @@ def test_forked_while_its_lock_is_busy(gate: Gate) -> None:
             assert [f.result(HANG) for f in futures] == [-i for i in range(300)]
 
 
-@pytest.mark.parametrize("how", ["sys.exit", "os._exit", "exception", "collected", "with"])
+@pytest.mark.parametrize(("start_method", "how"), cases(["sys.exit"], ["os._exit", "exception", "collected", "with"]))
 def test_a_forked_child_that_ends_leaves_the_workers_alone(start_method: str, how: str, tmp_path: Path) -> None:
     with program("fork_child.py", start_method, how, str(tmp_path), directory=tmp_path) as run:
         assert run.wait() == 0, run.err

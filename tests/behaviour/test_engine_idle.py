@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from executor import ProcessPoolExecutor
-from tests.support import HANG, Gate, eventually, program, switches
+from tests.support import HANG, Gate, cases, eventually, program, switches
 
 
 def wait_silent(pids: list[int]) -> None:
@@ -44,10 +44,10 @@ def test_waiting_for_a_long_task_sleeps_too(gate: Gate) -> None:
         assert not thread.is_alive()
 
 
-SCENES = ["work", "crash", "crash while pickling", "initializer", "large", "no shutdown"]
+EVERYWHERE, ONCE = ["crash", "initializer", "no shutdown"], ["work", "crash while pickling", "large"]
 
 
-@pytest.mark.parametrize("scene", SCENES)
+@pytest.mark.parametrize(("start_method", "scene"), cases(EVERYWHERE, ONCE))
 def test_a_program_leaves_no_process_no_file_and_no_word(start_method: str, scene: str, tmp_path: Path) -> None:
     shm = set(os.listdir("/dev/shm"))
     with program("leaves_nothing.py", start_method, scene, directory=tmp_path) as run:

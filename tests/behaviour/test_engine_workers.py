@@ -21,7 +21,7 @@ from executor import (
     wait,
 )
 from tests import deaths
-from tests.support import HANG, Gate, alive, eventually, new_gate, wait_gone
+from tests.support import HANG, Gate, alive, cases, eventually, new_gate, wait_gone
 
 
 def test_one_task_starts_one_worker(start_method: str) -> None:
@@ -98,7 +98,7 @@ def test_workers_leave_with_the_executor(start_method: str, gate: Gate) -> None:
     assert not any(alive(pid) for pid in pids)
 
 
-@pytest.mark.parametrize("verb", ["terminate_workers", "kill_workers"])
+@pytest.mark.parametrize(("start_method", "verb"), cases(["terminate_workers"], ["kill_workers"]))
 def test_ending_all_workers_at_once(start_method: str, verb: str, gate: Gate) -> None:
     pool = ProcessPoolExecutor(2, mp_context=start_method)
     running = [pool.submit(gate.stop) for _ in range(2)]

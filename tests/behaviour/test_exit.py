@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import program, wait_gone
+from tests.support import cases, program, wait_gone
 
 # The promise is two seconds.  A busy machine may be late; who stays for its task stays ten minutes.
 SOON = 10.0
@@ -23,7 +23,10 @@ def test_workers_do_not_outlive_their_parent(start_method: str, how: str, tmp_pa
         run.wait_family_gone(SOON)
 
 
-@pytest.mark.parametrize("scene", ["starting", "initializing", "stopped reading", "holding the GIL", "children"])
+EVERYWHERE, ONCE = ["initializing", "holding the GIL"], ["starting", "stopped reading", "children"]
+
+
+@pytest.mark.parametrize(("start_method", "scene"), cases(EVERYWHERE, ONCE))
 def test_workers_do_not_outlive_a_killed_parent_whatever_they_do(start_method: str, scene: str, tmp_path: Path) -> None:
     with program("parent_dies.py", start_method, scene, directory=tmp_path) as run:
         run.wait_line("ready")
@@ -32,7 +35,7 @@ def test_workers_do_not_outlive_a_killed_parent_whatever_they_do(start_method: s
         run.wait_family_gone(SOON)
 
 
-WAITS = ["result", "map", "as_completed", "wait", "end of with", "shutdown", "standard wait"]
+WAITS = ["map", "as_completed", "wait", "end of with", "shutdown", "standard wait"]
 
 
 @pytest.mark.parametrize("waits", WAITS)
@@ -40,7 +43,9 @@ def test_one_ctrl_c_ends_the_program(waits: str, tmp_path: Path) -> None:
     assert_ends_by_ctrl_c("forkserver", waits, tmp_path)
 
 
-@pytest.mark.parametrize("waits", ["result", "many pending", "ignores SIGTERM", "large argument"])
+@pytest.mark.parametrize(
+    ("start_method", "waits"), cases(["result", "ignores SIGTERM"], ["many pending", "large argument"])
+)
 def test_one_ctrl_c_under_every_start_method(start_method: str, waits: str, tmp_path: Path) -> None:
     assert_ends_by_ctrl_c(start_method, waits, tmp_path)
 
@@ -58,7 +63,7 @@ def assert_ends_by_ctrl_c(method: str, waits: str, directory: Path) -> None:
         assert run.out.splitlines() == ["ready"]
 
 
-@pytest.mark.parametrize("verb", ["terminate_workers", "kill_workers"])
+@pytest.mark.parametrize(("start_method", "verb"), cases(["terminate_workers"], ["kill_workers"]))
 def test_a_program_that_ends_its_workers_on_ctrl_c(start_method: str, verb: str, tmp_path: Path) -> None:
     with program("ctrl_c.py", start_method, verb, directory=tmp_path) as run:
         run.wait_line("ready")
@@ -69,10 +74,10 @@ def test_a_program_that_ends_its_workers_on_ctrl_c(start_method: str, verb: str,
         run.wait_family_gone(SOON)
 
 
-WAYS = ["falls off", "shutdown", "no reference", "sys.exit", "exception", "in a thread"]
+WAYS, OTHER_WAYS = ["falls off", "shutdown"], ["no reference", "sys.exit", "exception", "in a thread"]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("start_method", "way"), cases(WAYS, OTHER_WAYS))
 def test_pending_work_is_finished_at_the_end_of_the_program(start_method: str, way: str, tmp_path: Path) -> None:
     done = tmp_path / "done"
     with program("ends_with_pending.py", start_method, way, str(done), directory=tmp_path) as run:

@@ -11,7 +11,7 @@ import pytest
 
 from executor import Future, InitializerError, ProcessPoolExecutor, WorkerLost
 from tests import deaths
-from tests.support import HANG, Gate, chain, kill, new_gate, wait_gone, wait_stopped
+from tests.support import HANG, Gate, cases, chain, kill, new_gate, wait_gone, wait_stopped
 
 MOMENTS = ["unpickle call", "run", "pickle outcome"]
 
@@ -40,7 +40,7 @@ def assert_says_who_died(lost: BaseException | None, how: str, function: str) ->
         assert str(lost.exitcode) in sentence
 
 
-@pytest.mark.parametrize("how", deaths.DEATHS)
+@pytest.mark.parametrize(("start_method", "how"), cases(deaths.COMMON, deaths.RARE))
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_death_costs_only_its_own_task(start_method: str, moment: str, how: str, gate: Gate) -> None:
     with ProcessPoolExecutor(2, mp_context=start_method) as pool:
@@ -56,7 +56,7 @@ def test_a_death_costs_only_its_own_task(start_method: str, moment: str, how: st
         assert list(pool.map(abs, range(-5, 0), timeout=HANG)) == [5, 4, 3, 2, 1]
 
 
-@pytest.mark.parametrize("how", deaths.DEATHS)
+@pytest.mark.parametrize(("start_method", "how"), cases(deaths.COMMON, deaths.RARE))
 def test_an_idle_death_costs_nothing(start_method: str, how: str, gate: Gate) -> None:
     with ProcessPoolExecutor(1, mp_context=start_method) as pool:
         pid = pool.submit(deaths.die_later, how, gate).result(HANG)
@@ -65,7 +65,7 @@ def test_an_idle_death_costs_nothing(start_method: str, how: str, gate: Gate) ->
         assert pool.submit(os.getpid).result(HANG) not in (pid, os.getpid())
 
 
-@pytest.mark.parametrize("how", deaths.DEATHS)
+@pytest.mark.parametrize(("start_method", "how"), cases(["SIGKILL"], ["exit-0", "segfault", "abort"]))
 def test_an_initializer_that_dies_once_is_forgiven(start_method: str, how: str, tmp_path: Path) -> None:
     flag = str(tmp_path / "died")
     with ProcessPoolExecutor(1, mp_context=start_method, initializer=deaths.die_once, initargs=(how, flag)) as pool:
@@ -73,7 +73,7 @@ def test_an_initializer_that_dies_once_is_forgiven(start_method: str, how: str, 
     assert os.path.exists(flag)
 
 
-@pytest.mark.parametrize("how", ["exit-0", "exit-7", "SIGKILL", "segfault"])
+@pytest.mark.parametrize(("start_method", "how"), cases(["SIGKILL"], ["exit-0", "exit-7", "segfault"]))
 def test_an_initializer_that_always_dies_fails_what_is_pending(start_method: str, how: str) -> None:
     with ProcessPoolExecutor(2, mp_context=start_method, initializer=deaths.die, initargs=(how,)) as pool:
         futures = submit_while_it_takes(pool, 5)

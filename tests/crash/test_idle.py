@@ -33,7 +33,7 @@ def test_all_idle_workers_killed_and_gone_before_the_submit(start_method: str, g
 def test_submits_that_race_with_the_kill_of_idle_workers(start_method: str) -> None:
     # SIGKILL cannot be put off: a worker that was sent one before the submit begins nothing any more.
     with ProcessPoolExecutor(2, mp_context=start_method) as pool:
-        for _ in range(8):
+        for _ in range(5):
             pid = pool.submit(os.getpid).result(HANG)
             kill(pid)
             futures = [pool.submit(operator.neg, i) for i in range(5)]

@@ -71,8 +71,8 @@ def test_the_item_of_a_run_fits_above_its_lease(lease: int, item: int) -> None:
 @pytest.fixture
 def ends() -> Iterator[tuple[Channel, WorkerChannel]]:
     ours, theirs = socket.socketpair()
-    with closing(Channel(ours)) as channel, closing(WorkerChannel(theirs)) as worker:
-        yield channel, worker
+    with closing(Channel(ours)) as channel, theirs:
+        yield channel, WorkerChannel(theirs)
 
 
 def arrived(channel: Channel) -> list[tuple[bytes, list[int]]]:
@@ -104,7 +104,7 @@ def test_frames_to_the_parent_arrive_together(ends: tuple[Channel, WorkerChannel
     assert arrived(channel) == [(b"one", []), (b"", []), (b"three", [])]
     assert arrived(channel) == []
     assert not channel.eof
-    worker.close()
+    worker._sock.close()
     assert arrived(channel) == []
     assert channel.eof
 
