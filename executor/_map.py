@@ -304,8 +304,11 @@ class Map(Task):
         self.session.engine.submit(self, queue)
 
     def read_on(self) -> None:
-        """At the end of the executor: submit what is left, if nobody has begun to fetch (nor given the results up)."""
-        while not self._exhausted and not self.closed:
+        """At the end of the executor: submit what is left, if nobody has begun to fetch (nor given the results up).
+
+        Not where a buffersize says how much may be read.
+        """
+        while self._buffersize is None and not self._exhausted and not self.closed:
             self._next = max(self._next, self._read - LOOK_AHEAD // 2)
             self.refill()
 

@@ -146,7 +146,8 @@ class RemoteSemLock:
     """The asking end. Has the methods of ``_multiprocessing.SemLock``, so that multiprocessing's classes work
     on it.
 
-    Whose a recursive lock is, and how often it was taken, is kept here, as it is there.
+    Whose a recursive lock is, and how often it was taken, is kept here, as it is there. A wait that was given up
+    may still be granted within `_LONGEST_WAIT`, and is given back at once.
     """
 
     def __init__(self, link: Link, kind: int, maxvalue: int) -> None:
