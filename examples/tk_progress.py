@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from functools import partial
 from tkinter import ttk
 
-from executor import Future, ProcessPoolExecutor
+from executor import CancelledError, Future, ProcessPoolExecutor
 
 COLUMNS = 20
 SIZE = 16  # pixels of a square
@@ -55,6 +55,7 @@ class Window:
         self._pool = pool
         self._items = items
         self._futures: list[Future[str]] = []
+        self._is_open = True
         root.title("Progress")
         rows = -(-items // COLUMNS)
         self._canvas = tkinter.Canvas(root, width=COLUMNS * SIZE, height=rows * SIZE)
@@ -94,9 +95,11 @@ class Window:
         self._paint(square, DONE)
 
     def _show_error(self, square: int, error: BaseException) -> None:
-        self._paint(square, FAILED if not type(error).__name__.startswith("Cancelled") else CANCELLED)
+        self._paint(square, CANCELLED if isinstance(error, CancelledError) else FAILED)
 
     def _paint(self, square: int, colour: str) -> None:
+        if not self._is_open:
+            return
         self._canvas.itemconfigure(square, fill=colour)
         self._bar["value"] += 1
         if self._bar["value"] == self._items:
@@ -112,7 +115,8 @@ class Window:
         return Counter(self._canvas.itemcget(square, "fill") for square in self._squares)
 
     def close(self) -> None:
-        """Callbacks that come at the end of the executor are not for a window that is gone."""
+        """The window is gone; callbacks may come until the end of the executor."""
+        self._is_open = False
         self._root.tk.deletefilehandler(self._pool)
         self._cancel()
 

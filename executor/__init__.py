@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from ._policy import Backoff, RestartIntensity
     from ._pool import Pool
     from ._reusable import get_reusable_executor
+    from ._robust_lock import Holder, HolderDied, RobustLock
     from ._stats import Stats, WorkerStats
     from ._waiting import as_completed, wait
 
@@ -68,6 +69,8 @@ _HOMES = {
     "Executor": "executor._executor",
     "ForkedExecutor": "executor._errors",
     "Future": "executor._future",
+    "Holder": "executor._robust_lock",
+    "HolderDied": "executor._robust_lock",
     "InitializerError": "executor._errors",
     "MemoryQuotaExceeded": "executor._errors",
     "Pool": "executor._pool",
@@ -75,6 +78,7 @@ _HOMES = {
     "RemoteException": "executor._errors",
     "RestartIntensity": "executor._policy",
     "RestartLimitReached": "executor._errors",
+    "RobustLock": "executor._robust_lock",
     "SoftTimeout": "executor._errors",
     "Stats": "executor._stats",
     "TaskInfo": "executor._current",
@@ -102,6 +106,8 @@ __all__ = [
     "Executor",
     "ForkedExecutor",
     "Future",
+    "Holder",
+    "HolderDied",
     "InitializerError",
     "InvalidStateError",
     "MemoryQuotaExceeded",
@@ -110,6 +116,7 @@ __all__ = [
     "RemoteException",
     "RestartIntensity",
     "RestartLimitReached",
+    "RobustLock",
     "SoftTimeout",
     "Stats",
     "TaskInfo",

@@ -60,6 +60,7 @@ class Backlog:
                 if task.is_open():
                     return task
                 queue.popleft()
+                self._wide.discard(task)
         return None
 
     def take(self) -> Task:

@@ -145,7 +145,11 @@ class Channel:
     def post(self, body: bytes, fds: Sequence[int] = ()) -> None:
         """Queue one frame; the channel closes ``fds`` once they are sent. Call `flush` after it."""
         frame = FRAME_HEADER.pack(len(body), len(fds)) + body
-        self._outbox.append((memoryview(frame), list(fds)))
+        rest = memoryview(frame)
+        while len(fds) > MAX_DESCRIPTORS:  # a message takes no more, and must carry a byte
+            self._outbox.append((rest[:1], list(fds[:MAX_DESCRIPTORS])))
+            rest, fds = rest[1:], fds[MAX_DESCRIPTORS:]
+        self._outbox.append((rest, list(fds)))
 
     def flush(self) -> bool:
         """Write what the kernel takes; True when nothing is left."""
@@ -232,9 +236,10 @@ class WorkerChannel:
     def send(self, body: Sequence[bytes | memoryview], fds: Sequence[int] = ()) -> None:
         """One frame made of parts; ``fds`` stay the caller's."""
         header = FRAME_HEADER.pack(sum(map(len, body)), len(fds))
-        if fds:
-            sent = self._sock.sendmsg([header], _rights(fds))
-            header = header[sent:]
+        while fds:  # a message takes no more than so many, and must carry a byte
+            more = len(fds) > MAX_DESCRIPTORS
+            sent = self._sock.sendmsg([header[:1] if more else header], _rights(fds[:MAX_DESCRIPTORS]))
+            header, fds = header[sent:], fds[MAX_DESCRIPTORS:]
         if header:
             self._sock.sendall(header)
         for part in body:

@@ -206,3 +206,8 @@ class Dispatcher:
             if fd >= 0:
                 os.close(fd)
         self._read_end = self._write_end = -1
+
+    def __del__(self) -> None:
+        for fd in (self._read_end, self._write_end):
+            if fd >= 0:
+                os.close(fd)

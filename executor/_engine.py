@@ -193,6 +193,7 @@ class Engine:
                 worker.state = WorkerState.BUSY
                 self.supervisor.idle.pop(worker.id, None)
             self._mind_progress(worker)
+            self.watch.mind_memory()
         return leases
 
     def _room(self, worker: Worker) -> int:
@@ -223,16 +224,13 @@ class Engine:
         for lease in leases:
             try:
                 call, own = lease.task.encode(lease.number)
-                if len(own) > MAX_DESCRIPTORS:
-                    _close_all(own)
-                    raise ValueError(f"a call can carry {MAX_DESCRIPTORS} descriptors, not {len(own)}")
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt) and _in_main_thread():
                     _close_all(fds)
                     raise
                 self._fail_unsent(worker, lease, error)
                 continue
-            if len(fds) + len(own) > MAX_DESCRIPTORS:
+            if fds and len(fds) + len(own) > MAX_DESCRIPTORS:
                 self._post(worker, calls, fds)
                 calls, fds = [], []
             calls.append(call)
@@ -530,7 +528,7 @@ class Engine:
         ``keep``: but for as many tasks as there are workers free or on their way, which are theirs as good as begun.
         """
         with self.lock:
-            session.abandoned = not keep
+            session.abandoned = session.abandoned or not keep
             session.starts_waiting = False
             kept: list[Task] = []
             busy = sum(worker.state is WorkerState.BUSY for worker in self.supervisor.workers.values())

@@ -368,6 +368,7 @@ def _cancel_all(session: Session, *, keep: bool = False) -> None:
 
 def _finish(session: Session, owns_manager: bool) -> None:
     session.leave()
+    session.free()
     if owns_manager:
         session.engine.stop()
         session.engine.join()

@@ -24,18 +24,16 @@ if TYPE_CHECKING:
 __all__ = ["Process"]
 
 _server: Any = None
+_owner = 0  # the process that launched it: a forked child needs one of its own
 
 
 def _get_server() -> Any:
-    global _server
-    if _server is None:
+    global _server, _owner
+    if _server is None or _owner != os.getpid():
+        _server, _owner = forkserver.ForkServer(), os.getpid()
         theirs: Any = forkserver._forkserver
-        if theirs.get_inherited_fds() is not None:
-            _server = theirs  # this process came from a fork server itself: it serves us too
-        else:
-            _server = forkserver.ForkServer()
-            extra = [name for name in theirs._preload_modules if name != "__main__"]
-            _server.set_forkserver_preload(["executor._preload", *extra])
+        extra = [name for name in theirs._preload_modules if name != "__main__"]
+        _server.set_forkserver_preload(["executor._preload", *extra])
     return _server
 
 
@@ -56,7 +54,7 @@ def _naming_main(server: Any, data: dict[str, Any]) -> Iterator[None]:
 def launch() -> None:
     """Have the server running, without waiting for it to be ready."""
     server = _get_server()
-    if server._forkserver_pid is None and server.get_inherited_fds() is None:
+    if server._forkserver_pid is None:
         with sigint_blocked(), _naming_main(server, spawn.get_preparation_data("server")):
             try:
                 server.ensure_running()
@@ -71,6 +69,8 @@ class Popen(popen_forkserver.Popen):
         buffer = io.BytesIO()
         set_spawning_popen(self)
         preparation = spawn.get_preparation_data(process_obj._name)
+        if not os.path.exists(preparation.get("init_main_from_path", "/")):  # read from stdin, for one
+            del preparation["init_main_from_path"]
         try:
             reduction.dump(preparation, buffer)
             reduction.dump(process_obj, buffer)

@@ -268,6 +268,11 @@ class Future(Task, StandardFuture["T"]):
         if call is None:  # cancelled while it was leased
             call = _nothing, (), {}
         data = encode(call, main_by_value=self.session.main_by_value)
+        if self.options.name is not None or self.attempts:
+            about = self.name(), len(self.attempts) + 1
+            if isinstance(data, bytes):
+                return (lease, data, 0, *about), []
+            return (lease, data.data, len(data.fds), *about), data.fds
         if isinstance(data, bytes):
             return (lease, data), []
         return (lease, data.data, len(data.fds)), data.fds

@@ -96,7 +96,10 @@ class _Poller:
         self._epoll.register(fd, self._mask(events))
 
     def modify(self, fd: int, events: int) -> None:
-        self._epoll.modify(fd, self._mask(events))
+        try:
+            self._epoll.modify(fd, self._mask(events))
+        except (OSError, KeyError, ValueError):  # another thread has just closed it
+            pass
 
     def unregister(self, fd: int) -> None:
         try:

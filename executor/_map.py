@@ -277,12 +277,12 @@ class Map(Task):
             self._encoded_fn = data
         return self._encoded_fn
 
-    def refill(self) -> None:
+    def refill(self, *, everything: bool = False) -> None:
         """Read as much of the input as may be ahead of the results. The fetching thread, without the lock."""
         limit = self._buffersize or LOOK_AHEAD
         while not self._exhausted and not self.closed:
-            room = limit - (self._read - self._next)
-            if room <= 0 or (self._buffersize is None and self._started and room < limit // 4):
+            room = _AT_ONCE if everything else limit - (self._read - self._next)
+            if room <= 0 or (not everything and self._buffersize is None and self._started and room < limit // 4):
                 return
             wanted = min(room, _AT_ONCE)
             items = list(islice(self._input, wanted))
@@ -308,9 +308,8 @@ class Map(Task):
 
         Not where a buffersize says how much may be read.
         """
-        while self._buffersize is None and not self._exhausted and not self.closed:
-            self._next = max(self._next, self._read - LOOK_AHEAD // 2)
-            self.refill()
+        if self._buffersize is None and not self._started:
+            self.refill(everything=True)
 
     # --- results ----------------------------------------------------------------------------------------------
 
@@ -377,6 +376,14 @@ class Map(Task):
             self.pending.clear()
             self._dequeue()
             self._results.clear()
+            # The backlog may keep this object for a while: it is not to keep the caller's.
+            self.fn = _closed
+            self._input = iter(())
+            self._encoded_fn = None
+
+
+def _closed(*args: object) -> None:
+    """Takes the place of the function of a map that was given up."""
 
 
 def deadline_of(timeout: float | None) -> float | None:

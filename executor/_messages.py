@@ -10,6 +10,7 @@ A call is one of
 
     (lease, payload)                                     a pickled (fn, args, kwargs)
     (lease, payload, n)                                  a parcel with n descriptors (`_pickling`)
+    (lease, payload, n, name, attempt)                   the same (n may be 0), with what `current_task` tells
     (lease, fn payload, star, items)                     a run of map items: a pickled list, or a list of pickles
 
 To the parent go records: a header and a payload each, many to a frame, so that they can lie in shared memory

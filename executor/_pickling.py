@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+import threading
 
 from ._segments import Segment, map_segment
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["SEGMENT_MIN", "Parcel", "decode", "decode_parcel", "encode", "main_is_importable"]
 
 SEGMENT_MIN = 128 * 1024  # bytes: below it a segment costs more than the copies through the socket
+
+# Held while a thread imports what a worker may need too: a worker that was forked meanwhile would wait for ever for
+# the lock of the module. Forking takes it; see `Worker.start`.
+import_lock = threading.Lock()
 
 Loads = pickle.loads
 
@@ -70,7 +75,8 @@ def encode(obj: object, *, main_by_value: bool = False) -> bytes | Parcel:
 
 
 def _encode_slowly(obj: object, plain: BaseException | None) -> bytes | Parcel:
-    from . import _pickler  # cloudpickle takes 50 ms to import
+    with import_lock:
+        from . import _pickler  # cloudpickle takes 50 ms to import
 
     buffers: list[pickle.PickleBuffer] = []
     data, fds = _pickler.dumps(obj, plain, buffers.append)

@@ -122,7 +122,6 @@ class Session:
 
     def on_resolved(self, task: Task, failed: bool) -> None:
         """Book the outcome of a task. With the lock."""
-        self.outstanding -= 1
         if isinstance(task, Future):
             if task._state != "FINISHED":
                 self.cancelled += 1
@@ -133,6 +132,7 @@ class Session:
             options = task.options
             if options.callback is not None or options.error_callback is not None:
                 self._queue_callback_of(task)
+        self.outstanding -= 1  # last: whoever sees nothing outstanding finds all callbacks queued
         if not self.outstanding:
             self.wake()
             if self.on_idle is not None:
@@ -265,6 +265,9 @@ class Session:
         """Nothing is outstanding and nothing will be: the engine may forget this session. Any thread."""
         with self.lock:
             self.engine.sessions.discard(self)
+
+    def free(self) -> None:
+        """Close what `fileno` opened. Not while another thread may use it: otherwise it goes with the session."""
         self.dispatcher.close()
         for other in self.others.values():
             other.close()

@@ -97,6 +97,10 @@ class Supervisor:
             return True
         return self._owner.demand() > starting + len(self.idle)
 
+    def serving(self) -> int:
+        """How many workers are there to stay. With the lock."""
+        return sum(worker.state is not WorkerState.RETIRING for worker in self.workers.values())
+
     def _expires(self, worker: Worker) -> bool:
         """Whether its quota is about to be used up, so that its successor should start by now."""
         quota = self._settings.quota

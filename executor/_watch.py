@@ -166,7 +166,7 @@ class Watch:
             if monotonic() < due:
                 worker.idle_due = True
                 self._loop.call_at(due, partial(self._check_idle, worker))
-            elif len(self._supervisor.workers) > self._settings.min_workers:
+            elif self._supervisor.serving() > self._settings.min_workers:
                 self._supervisor.retire(worker, "idle_timeout")
 
 

@@ -9,7 +9,7 @@ import pickle
 import signal
 import socket
 
-from . import _worker_main
+from . import _pickling, _worker_main
 from ._channel import Channel
 from ._forksafety import disown, own
 from ._messages import CALLS, RETIRE, SETUP
@@ -143,7 +143,7 @@ class Worker:
             self.block = StatusBlock()
             own(self.block.fd)
             self.process = make_process(context, _worker_main.main, self.name, (theirs, inherited))
-            with sigint_blocked():
+            with sigint_blocked(), _pickling.import_lock:
                 self.process.start()
             self.pid = self.process.pid
         finally:

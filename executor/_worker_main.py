@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 
-from . import _current
+from . import _current, _pickling
 from ._channel import FRAME_HEADER, WorkerChannel
 from ._exceptions import dump_exception
 from ._messages import ALL_ITEMS, CALLS, HEADER, RETIRE, Kind, pad
@@ -57,6 +57,7 @@ _SMALL = frozenset((int, float, bool, type(None)))  # nothing in these needs a c
 def main(sock: socket.socket, inherited: tuple[Any, ...] | None) -> None:
     """The target of the worker process. ``inherited``: initializer, its arguments, finalizer, in a forked worker."""
     _reset_signals()
+    _pickling.import_lock = threading.Lock()  # a forked worker was born with it held
     worker = _Worker(sock)
     if worker.set_up(inherited):
         del inherited
@@ -198,8 +199,8 @@ class _Worker:
             elif len(call) == 4:
                 now = self._run_items(call, now)
             else:
-                taken = [fds.pop(0) for _ in range(call[2])] if len(call) == 3 else None
-                now = self._run_call(lease, call[1], taken, now)
+                taken = [fds.pop(0) for _ in range(call[2])] if len(call) > 2 and call[2] else None
+                now = self._run_call(lease, call[1], taken, now, call[3:])
             if self._forked:
                 _leave_forked_child()
             words[FINISHED] += 1
@@ -209,12 +210,12 @@ class _Worker:
         words[RUNNING] = 0
 
     def _skip(self, call: tuple[Any, ...], fds: list[int]) -> None:
-        if len(call) == 3:
+        if len(call) in (3, 5):
             for _ in range(call[2]):
                 os.close(fds.pop(0))
         self._put(call[0], Kind.SKIPPED, b"")
 
-    def _run_call(self, lease: int, payload: bytes, fds: list[int] | None, started: int) -> int:
+    def _run_call(self, lease: int, payload: bytes, fds: list[int] | None, started: int, about: tuple[Any, ...]) -> int:
         """Run one task and put its outcome; returns the time it ended."""
         kind = Kind.RETURNED
         data: bytes | Parcel
@@ -222,7 +223,7 @@ class _Worker:
             try:
                 self._in_call = True
                 fn, args, kwargs = pickle.loads(payload) if fds is None else decode_parcel(payload, fds)
-                _current._call = fn
+                _current._call = about or fn
                 value = fn(*args, **kwargs)
             finally:
                 self._in_call = False  # a soft timeout that comes just before this is caught below, none comes after
