@@ -98,12 +98,17 @@ class Engine:
             if not self._started:
                 self.start()
             worker = next(reversed(supervisor.idle.values()), None)
-            grow = worker is None and len(supervisor.workers) < self.settings.max_workers and supervisor.wants_worker()
+            grow = worker is None and supervisor.may_grow() and supervisor.wants_worker()
             if grow and self.settings.forks_here:
                 supervisor.start_needed()
                 grow = False
         if worker is not None:
             self.feed(worker)
+            if supervisor.may_grow():
+                with self.lock:
+                    grow = bool(self.backlog) and supervisor.wants_worker()
+                if grow:
+                    self.loop.call_soon(supervisor.start_needed)
         elif grow:
             self.loop.call_soon(supervisor.start_needed)
         else:
@@ -200,7 +205,9 @@ class Engine:
         """How many more calls the worker may be leased, apart from the window. With the lock."""
         if worker.state not in (WorkerState.IDLE, WorkerState.BUSY) or worker.revoked is not None:
             return 0
-        if worker.kill_error is not None or (worker.channel is not None and worker.channel.eof):
+        if worker.kill_error is not None or (worker.leases and worker.retire_reason is not None):
+            return 0
+        if worker.channel is not None and worker.channel.eof:
             return 0
         if self.supervisor.retire_if_due(worker):
             return 0

@@ -62,6 +62,11 @@ class Quota:
         self.memory = parse_bytes(memory)
         self.age = positive(age, "max_age_per_child")
 
+    @property
+    def replaces(self) -> bool:
+        """Whether workers are to be replaced for their number of tasks or their age."""
+        return self.tasks is not None or self.age is not None
+
     def exceeded(self, *, tasks: int, age: float) -> str | None:
         """The reason to retire a worker between two tasks, or None."""
         if self.tasks is not None and tasks >= self.tasks:

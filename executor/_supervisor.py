@@ -97,6 +97,10 @@ class Supervisor:
             return True
         return self._owner.demand() > starting + len(self.idle)
 
+    def may_grow(self) -> bool:
+        """Whether it is worth asking `wants_worker`: all are there already, mostly. Any thread."""
+        return len(self.workers) < self._settings.max_workers or self._settings.quota.replaces
+
     def serving(self) -> int:
         """How many workers are there to stay. With the lock."""
         return sum(worker.state is not WorkerState.RETIRING for worker in self.workers.values())

@@ -135,7 +135,14 @@ class Watch:
         if worker.state is WorkerState.IDLE:
             self._supervisor.retire(worker, "max_memory_per_child")
             return
-        if worker.state is WorkerState.BUSY and worker.kill_error is None:
+        running = worker.running()
+        if worker.state is not WorkerState.BUSY or worker.kill_error is not None:
+            return
+        if running is None or worker.over_memory_lease != running.number:
+            # It may have grown before this task, or be about to end it: it gets no more, and one more reading.
+            worker.over_memory_lease = 0 if running is None else running.number
+            worker.retire_reason = "max_memory_per_child"
+        else:
             error = MemoryQuotaExceeded(
                 limit=limit,
                 resident=resident,

@@ -76,6 +76,7 @@ class Worker:
         "lifeline",
         "name",
         "next_lease",
+        "over_memory_lease",
         "peak_memory",
         "pid",
         "pidfd",
@@ -113,6 +114,7 @@ class Worker:
         self.revoked: tuple[int, int] | None = None  # first and last lease of the range
         self.reclaimed: set[int] = set()  # leases taken back whose SKIPPED has not come
         self.peak_memory: int | None = None
+        self.over_memory_lease = -1  # what it ran when it was first seen over its memory quota
         self.exitcode: int | None = None
         self.exit_seen_at: float | None = None
         self.slot_freed = False
