@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._executor import ProcessPoolExecutor, Submitter
+    from ._future import Future
     from ._session import Session
 
 __all__ = ["amap", "shutdown"]
@@ -28,7 +29,7 @@ async def amap(
     if limit < 1:
         raise ValueError("buffersize must be None or > 0")
     source = _zip(iterables)
-    waiting: deque[asyncio.Future[Any]] = deque()
+    waiting: deque[tuple[Future[Any], asyncio.Future[Any]]] = deque()
     exhausted = False
     try:
         while True:
@@ -38,13 +39,14 @@ async def amap(
                 except StopAsyncIteration:
                     exhausted = True
                     break
-                waiting.append(asyncio.wrap_future(submitter.submit(fn, *args)))
+                call = submitter.submit(fn, *args)
+                waiting.append((call, asyncio.wrap_future(call)))
             if not waiting:
                 return
-            yield await waiting.popleft()
+            yield await waiting.popleft()[1]
     finally:
-        for future in waiting:
-            future.cancel()
+        for call, _ in waiting:
+            call.cancel()  # at once: asyncio's own would come to it in the loop's next turn
 
 
 async def _zip(iterables: tuple[Any, ...]) -> AsyncIterator[tuple[Any, ...]]:

@@ -226,6 +226,8 @@ class Loop:
             if deadline is not None and monotonic() >= deadline:
                 return ready()
             if self.closed:
+                if ready():  # it became true just before the end
+                    return True
                 raise RuntimeError("the executor's loop has ended")
             try:
                 # An interrupt may come at any point in here: what is held is asked for, not remembered.
