@@ -658,6 +658,8 @@ class Engine:
         """The last worker has gone. What initializers were given is not to wait for the garbage collector."""
         self.settings.release()
         self.loop.close()
+        if not self._started:
+            self.loop.free()  # there is no thread that would do it when it ends
 
     def is_stopped(self) -> bool:
         return not self.supervisor.workers

@@ -203,7 +203,7 @@ def test_all_idle_workers_leave_when_none_is_to_be_kept(gate: Gate) -> None:
     with ProcessPoolExecutor(2, idle_timeout=0.1) as pool:
         pids = start_all(pool, gate, 2)
         wait_gone(*pids)
-        assert pool.stats().workers == ()
+        eventually(lambda: pool.stats().workers == ())
         assert pool.submit(operator.neg, 1).result(HANG) == -1
 
 
