@@ -35,7 +35,7 @@ def test_workers_do_not_outlive_a_killed_parent_whatever_they_do(start_method: s
         run.wait_family_gone(SOON)
 
 
-WAITS = ["map", "as_completed", "wait", "end of with", "shutdown", "standard wait"]
+WAITS = ["without with", "map", "as_completed", "wait", "end of with", "shutdown", "standard wait"]
 
 
 @pytest.mark.parametrize("waits", WAITS)

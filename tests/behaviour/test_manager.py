@@ -6,6 +6,7 @@ import gc
 import operator
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -245,7 +246,7 @@ def test_idle_deaths_beyond_the_limit_are_told_and_a_later_submit_tries_again() 
 
 
 @pytest.fixture
-def last_executor() -> object:
+def last_executor() -> Iterator[None]:
     """Shuts down what get_reusable_executor keeps."""
     yield
     get_reusable_executor().shutdown()

@@ -130,6 +130,21 @@ def test_a_hanging_worker_holds_up_nobody_and_dies_when_killed(start_method: str
         assert pool.submit(operator.neg, 1).result(HANG) == -1
 
 
+def test_each_of_several_workers_is_missed(start_method: str, tmp_path: Path) -> None:
+    """A forked worker inherits what its elder siblings have open: their sockets must end with them all the same."""
+    gates = [new_gate(tmp_path) for _ in range(3)]
+    with ProcessPoolExecutor(3, mp_context=start_method) as pool:
+        futures, pids = [], []
+        for gate in gates:
+            futures.append(pool.submit(gate.stop))
+            pids += gate.wait_arrivals()
+        for future, pid in zip(futures, pids, strict=True):
+            kill(pid)
+            lost = future.exception(HANG)
+            assert isinstance(lost, WorkerLost)
+            assert lost.pid == pid
+
+
 def test_an_idle_worker_that_is_stopped_holds_up_nobody(start_method: str, tmp_path: Path) -> None:
     first, second = new_gate(tmp_path), new_gate(tmp_path)
     with ProcessPoolExecutor(2, mp_context=start_method) as pool:

@@ -60,6 +60,10 @@ def main(method: str, waits: str) -> None:
         if waits in ("terminate_workers", "kill_workers"):
             ended_by_hand(method, waits, gate)
             return
+        if waits == "without with":
+            pool = ProcessPoolExecutor(2, mp_context=method)
+            futures = [pool.submit(sleep, gate) for _ in range(8)]
+            futures[0].result()
         with ProcessPoolExecutor(2, mp_context=method) as pool:
             task = deaf_sleep if waits == "ignores SIGTERM" else sleep
             futures = [pool.submit(task, gate) for _ in range(8)]

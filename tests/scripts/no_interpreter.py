@@ -6,7 +6,7 @@ import multiprocessing.spawn
 import operator
 import sys
 
-from executor import BrokenProcessPool, ProcessPoolExecutor
+from executor import BrokenProcessPool, ProcessPoolExecutor, RestartLimitReached
 
 
 def outcome(pool: ProcessPoolExecutor) -> object:
@@ -25,9 +25,10 @@ def main(method: str) -> None:
     right = sys.executable
     with ProcessPoolExecutor(2, mp_context=method) as pool:
         set_executable("/bin/false")
-        assert isinstance(error := outcome(pool), BrokenProcessPool), error
+        assert isinstance(error := outcome(pool), RestartLimitReached), error
+        assert error.__cause__ is not None
         sys.stdout.write("refused\n")
-        assert isinstance(error := outcome(pool), BrokenProcessPool), error
+        assert isinstance(error := outcome(pool), RestartLimitReached), error
         sys.stdout.write("refused again\n")
         set_executable(right)
         assert outcome(pool) == -1
