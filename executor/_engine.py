@@ -344,6 +344,9 @@ class Engine:
                     worker.reclaimed.discard(number)
                     continue
                 task = lease.task
+                sentenced = worker.sentenced
+                if sentenced is not None and number == sentenced[0] and word >> 32 >= sentenced[1]:
+                    continue  # too late: its time was over, or it was stopped, before
                 if kind == Kind.SKIPPED:
                     rest = task.cut(word >> 32)
                     worker.drop(lease)
@@ -526,6 +529,8 @@ class Engine:
         worker, number = task.lease
         if worker.state is WorkerState.DEAD or worker.words_running() != number:
             return False
+        worker.sentenced = number, worker.words[ITEM]
+        worker.revoke()
         self.supervisor.kill(worker, _Stopped())
         return True
 
@@ -562,27 +567,33 @@ class Engine:
             self._try_again_at = monotonic() + _FAIL_FAST
             self.fail_pending(worker.initializer_error)
         running = worker.running()
+        sentenced = worker.sentenced
         returned: list[Task] = []
         for lease in list(worker.leases.values()):
             worker.drop(lease)
             lease.task.lease = None
-            if lease is running:
-                lost, rest = lease.task.isolate(worker.words[ITEM])
-                self._lost(worker, lost, error)
-                if rest is not None:
-                    returned.append(rest)
+            if sentenced is not None and lease.number == sentenced[0]:
+                running, item, final = lease, sentenced[1], worker.kill_error or error
+            elif lease is running:
+                item = worker.words[ITEM]
+                # Where it was killed on account of another task, this one had just begun after it.
+                final = error if sentenced is not None or worker.kill_error is None else worker.kill_error
             else:
                 returned.append(lease.task)
+                continue
+            lost, rest = lease.task.isolate(item)
+            self._lost(worker, lost, final)
+            if rest is not None:
+                returned.append(rest)
         self._give_back(returned)
         self._hungry.pop(worker.id, None)
         self._unread.pop(worker.id, None)
         return running is not None
 
-    def _lost(self, worker: Worker, task: Task, error: WorkerLost) -> None:
+    def _lost(self, worker: Worker, task: Task, final: BaseException) -> None:
         """The worker ended while it ran this task: run it again, or say so. With the lock."""
         if not task.is_open():
             return
-        final = worker.kill_error if worker.kill_error is not None else error
         if isinstance(final, _Stopped):
             task.mark_cancelled()
             self.resolve(task, failed=False)

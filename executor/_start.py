@@ -38,6 +38,7 @@ class StartFailed(RuntimeError):
 
 def choose_context(mp_context: BaseContext | str | None, initargs: tuple[Any, ...]) -> BaseContext:
     """The context for the constructor's argument: a context, a name, or None for the default."""
+    remember_main()
     if mp_context is None:
         return multiprocessing.get_context(_default_method(initargs))
     if not isinstance(mp_context, str):
@@ -84,6 +85,29 @@ def refuse_while_importing_main() -> None:
         from ._errors import UNGUARDED_MAIN
 
         raise RuntimeError(UNGUARDED_MAIN)
+
+
+_main_file: str | None = None
+
+
+def remember_main() -> None:
+    """Note where the main module is: at the end of the program its ``__file__`` goes before pending work is done."""
+    global _main_file
+    _main_file = getattr(sys.modules.get("__main__"), "__file__", None) or _main_file
+
+
+@contextmanager
+def main_in_place() -> Iterator[None]:
+    """While a worker is launched, the main module has its ``__file__``."""
+    main = sys.modules.get("__main__")
+    if main is None or _main_file is None or hasattr(main, "__file__"):
+        yield
+        return
+    main.__file__ = _main_file
+    try:
+        yield
+    finally:
+        del main.__file__
 
 
 @contextmanager

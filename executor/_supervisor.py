@@ -299,12 +299,8 @@ class Supervisor:
         self.idle.pop(worker.id, None)
         self._without_slot.pop(worker.id, None)
         self._loop.unwatch(worker.channel.fileno())
-        self._free_slot(worker)
         worker.discard()
-
-    def _free_slot(self, worker: Worker) -> None:
-        if worker.slot >= 0 and not worker.slot_freed:
-            worker.slot_freed = True
+        if worker.slot >= 0:
             heappush(self._free_slots, worker.slot)
             self._give_slots()
 
@@ -354,7 +350,6 @@ class Supervisor:
                 self._loop.call_at(worker.ready_at + self._settings.quota.age, partial(self._on_age, worker))
                 self._loop.call_at(worker.ready_at + self._settings.quota.age * 0.9, self.start_needed)
         elif kind == Kind.DONE:
-            self._free_slot(worker)
             self._loop.call_at(monotonic() + _RETIRE_WITHIN, partial(self._kill_if_alive, worker))
         elif kind == Kind.FAILED:
             worker.retire_reason = "initializer"

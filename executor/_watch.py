@@ -10,7 +10,7 @@ from functools import partial
 from time import monotonic
 
 from ._errors import MemoryQuotaExceeded, TaskTimeout
-from ._status import SOFT
+from ._status import ITEM, SOFT
 from ._worker import Worker, WorkerState
 from ._worker_main import DUMP_SIGNAL, SOFT_SIGNAL
 
@@ -91,6 +91,8 @@ class Watch:
         """Ask for the stack, then kill: many at once wait side by side."""
         if worker.kill_error is not None:
             return
+        worker.sentenced = running.number, worker.words[ITEM]
+        worker.revoke()  # the signal may end what the task waits for: what is behind it is not to begin
         worker.kill_error = TaskTimeout(task=running.task.name(), timeout=timeout, pid=worker.pid or 0)
         assert worker.block is not None
         worker.block.clear_log()

@@ -14,7 +14,7 @@ from ._channel import Channel
 from ._forksafety import disown, own
 from ._messages import CALLS, RETIRE, SETUP
 from ._pickling import Parcel
-from ._start import WORKER_NAME, make_process, sigint_blocked
+from ._start import WORKER_NAME, main_in_place, make_process, sigint_blocked
 from ._status import CUT, FILLED, ITEM, REVOKED, RUNNING, STARTED, StatusBlock
 
 TYPE_CHECKING = False
@@ -86,8 +86,8 @@ class Worker:
         "reclaimed",
         "retire_reason",
         "revoked",
+        "sentenced",
         "slot",
-        "slot_freed",
         "started_at",
         "state",
         "tasks_done",
@@ -114,10 +114,10 @@ class Worker:
         self.revoked: tuple[int, int] | None = None  # first and last lease of the range
         self.reclaimed: set[int] = set()  # leases taken back whose SKIPPED has not come
         self.peak_memory: int | None = None
+        self.sentenced: tuple[int, int] | None = None  # the lease, and its item, on whose account it is killed
         self.over_memory_lease = -1  # what it ran when it was first seen over its memory quota
         self.exitcode: int | None = None
         self.exit_seen_at: float | None = None
-        self.slot_freed = False
         self.cut: tuple[int, int] | None = None  # of the running run: its lease, the first item not to begin
         self.progress_due = False  # a timer is set
         self.watch_due: float | None = None  # when the time limits are looked at next
@@ -145,7 +145,7 @@ class Worker:
             self.block = StatusBlock()
             own(self.block.fd)
             self.process = make_process(context, _worker_main.main, self.name, (theirs, inherited))
-            with sigint_blocked(), _pickling.import_lock:
+            with sigint_blocked(), main_in_place(), _pickling.import_lock:
                 self.process.start()
             self.pid = self.process.pid
         finally:
