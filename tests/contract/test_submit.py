@@ -186,8 +186,8 @@ def test_an_exception_that_cannot_be_rebuilt(any_face: Face) -> None:
     pool = any_face.pool()
     error = pool.submit(tasks.raise_keyword_only, 7).exception()
     broken = any_face.differs(standard=True, ours=False, because="what cannot be loaded fails its own future")
-    assert isinstance(error, any_face.BrokenExecutor) == broken
-    if not broken:
+    if not broken:  # what the standard pool does depends on which of its threads comes first
+        assert not isinstance(error, any_face.BrokenExecutor)
         assert "KeywordOnlyError" in told(error)
         assert "code 7" in told(error)
         assert pool.submit(tasks.square, 3).result() == 9
