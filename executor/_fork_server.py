@@ -41,7 +41,7 @@ def _get_server() -> Any:
 def _naming_main(server: Any, data: dict[str, Any]) -> Iterator[None]:
     """Let a server that is about to be launched know the main module (multiprocessing's own way fails before 3.14)."""
     main = {key: data[key] for key in ("init_main_from_path", "init_main_from_name") if key in data}
-    if server._forkserver_pid is not None or not main:
+    if server._forkserver_pid is not None:
         yield
         return
     os.environ[_preload.VARIABLE] = pickle.dumps(main).hex()
