@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Segment", "map_segment"]
+__all__ = ["Segment", "anonymous_file", "map_segment"]
 
 _ALIGN = 64  # bytes: what numpy and the vector units like
 
@@ -33,7 +33,7 @@ class Segment:
         for part in parts:
             extents.append((at, len(part)))
             at += (len(part) + _ALIGN - 1) & -_ALIGN
-        fd = _anonymous_file()
+        fd = anonymous_file("executor-segment")
         try:
             for part, (offset, _) in zip(parts, extents, strict=True):
                 _write(fd, part, offset)
@@ -44,9 +44,10 @@ class Segment:
         return cls(fd, extents, max(at, 1))
 
 
-def _anonymous_file() -> int:
+def anonymous_file(name: str) -> int:
+    """The descriptor of a new file without a path; ``name`` is for whoever looks at /proc."""
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("executor-segment", os.MFD_CLOEXEC)
+        return os.memfd_create(name, os.MFD_CLOEXEC)
     with tempfile.TemporaryFile() as file:  # elsewhere than on Linux
         return os.dup(file.fileno())
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from time import monotonic
 
-from ._current import function_name
-from ._status import ITEM
 from ._watch import _is_whole, resident_bytes
 from ._worker_main import DUMP_SIGNAL
 
@@ -83,7 +81,6 @@ def _row(worker: Worker) -> WorkerStats:
     if running is not None:
         task = running.task.name()
         seconds = max(0.0, now - worker.running_since())
-        _ = ITEM, function_name
     return WorkerStats(
         id=worker.id,
         slot=worker.slot,

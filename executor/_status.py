@@ -23,7 +23,8 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
+
+from ._segments import anonymous_file
 
 __all__ = [
     "AREA_BYTES",
@@ -47,13 +48,6 @@ LOG_OFFSET = AREA_OFFSET + AREA_BYTES
 _LOG_MOST = 64 * 1024
 
 
-def _anonymous_file() -> int:
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("executor-status", os.MFD_CLOEXEC)
-    with tempfile.TemporaryFile() as file:  # elsewhere than on Linux
-        return os.dup(file.fileno())
-
-
 class StatusBlock:
     """One side's view of the page. ``words`` and ``area`` are memoryviews; ``fd`` the file behind them."""
 
@@ -61,7 +55,7 @@ class StatusBlock:
 
     def __init__(self, fd: int | None = None) -> None:
         if fd is None:
-            fd = _anonymous_file()
+            fd = anonymous_file("executor-status")
             os.ftruncate(fd, LOG_OFFSET)
             os.lseek(fd, LOG_OFFSET, os.SEEK_SET)  # faulthandler writes at the file's position
         self.fd = fd
