@@ -142,7 +142,8 @@ class Script:
         self.found.append(self._window.colours())
         if len(self.found) == 1:
             self._window.start_button.invoke()
-            self._root.after_idle(self._window.cancel_button.invoke)
+            # Not after_idle: while results come without a pause, Tk is never idle.
+            self._root.after(1, self._window.cancel_button.invoke)
         else:
             self._root.after_idle(self._root.destroy)
 
