@@ -281,6 +281,7 @@ class Engine:
         if worker.leases or worker.state is not WorkerState.BUSY:
             return
         worker.state = WorkerState.IDLE
+        worker.tasks_leased = worker.tasks_done  # not so where one error was the outcome of a whole run
         if worker.kill_error is None and not self.supervisor.retire_if_due(worker):
             self.supervisor.idle[worker.id] = worker
             self.watch.on_idle(worker)
@@ -352,6 +353,7 @@ class Engine:
                     worker.drop(lease)
                     task.lease = None
                     if rest is not None:
+                        worker.tasks_leased -= rest.size()
                         returned.append(rest)
                     if rest is not task and not task.is_open():
                         self.resolve(task, failed=False)

@@ -39,6 +39,15 @@ def test_tasks_that_fail_count_too() -> None:
         assert pool.submit(os.getpid).result(HANG) != first
 
 
+def test_items_that_cannot_be_run_leave_no_worker_waiting() -> None:
+    """One error is the outcome of five items; the worker is not to be taken for one that has used its quota up."""
+    with ProcessPoolExecutor(1, max_tasks_per_child=10) as pool:
+        function = deaths.RaisesOnLoad(OSError, "cannot be loaded")
+        errors = list(pool.map(function, range(20), chunksize=5, timeout=HANG, return_exceptions=True))
+        assert [type(error) for error in errors] == [OSError] * 20
+        assert pool.submit(operator.neg, 1).result(HANG) == -1
+
+
 def test_one_submit_after_the_other(start_method: str) -> None:
     """The worker is idle, and over its quota, whenever the next task comes."""
     with ProcessPoolExecutor(2, mp_context=start_method, max_tasks_per_child=1) as pool:
