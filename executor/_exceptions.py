@@ -8,34 +8,22 @@ What stands for it is a tuple of plain values, so that it can always be read:
 from __future__ import annotations
 
 import pickle
-import traceback
-from concurrent.futures import process as _standard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["RemoteTraceback", "dump_exception", "load_exception", "remote_cause"]
+__all__ = ["dump_exception", "load_exception", "remote_cause"]
 
 
-if TYPE_CHECKING or not hasattr(_standard, "_RemoteTraceback"):
-
-    class RemoteTraceback(Exception):
-        """The traceback of the worker, as text: the ``__cause__`` of an exception that a task raised."""
-
-        def __init__(self, tb: str) -> None:
-            self.tb = tb
-
-        def __str__(self) -> str:
-            return self.tb
-else:
-    RemoteTraceback = _standard._RemoteTraceback  # programs and tests look for the standard class
-
-
-def remote_cause(text: str) -> RemoteTraceback:
+def remote_cause(text: str) -> Exception:
     """The cause that shows a worker's traceback, in the standard pool's form."""
-    return RemoteTraceback(f'\n"""\n{text}"""')
+    from concurrent.futures import process  # a worker that starts has no use for it
+
+    standard: Any = process
+    cause: Exception = standard._RemoteTraceback(f'\n"""\n{text}"""')
+    return cause
 
 
 def dump_exception(error: BaseException) -> bytes:
@@ -66,6 +54,8 @@ def dump_exception(error: BaseException) -> bytes:
 
 
 def _format(error: BaseException) -> str:
+    import traceback  # the same
+
     return "".join(traceback.format_exception(type(error), error, error.__traceback__))
 
 

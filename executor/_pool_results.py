@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 from concurrent.futures import CancelledError
+from concurrent.futures.process import _RemoteTraceback
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from ._exceptions import RemoteTraceback
 from ._waiting import wait
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def _error_of(future: Future[Any]) -> BaseException | None:
 
 def show_as_there(error: BaseException) -> None:
     """A program may look for multiprocessing's class of remote tracebacks."""
-    if isinstance(error.__cause__, RemoteTraceback):
+    if isinstance(error.__cause__, _RemoteTraceback):
         from multiprocessing import pool
 
         error.__cause__ = pool.RemoteTraceback(error.__cause__.tb)  # type: ignore[attr-defined]

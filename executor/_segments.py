@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,6 +47,8 @@ def anonymous_file(name: str) -> int:
     """The descriptor of a new file without a path; ``name`` is for whoever looks at /proc."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create(name, os.MFD_CLOEXEC)
+    import tempfile  # takes long to import
+
     with tempfile.TemporaryFile() as file:  # elsewhere than on Linux
         return os.dup(file.fileno())
 

@@ -87,27 +87,24 @@ def refuse_while_importing_main() -> None:
         raise RuntimeError(UNGUARDED_MAIN)
 
 
-_main_file: str | None = None
+_main_path: str | None = None
 
 
 def remember_main() -> None:
     """Note where the main module is: at the end of the program its ``__file__`` goes before pending work is done."""
-    global _main_file
-    _main_file = getattr(sys.modules.get("__main__"), "__file__", None) or _main_file
-
-
-@contextmanager
-def main_in_place() -> Iterator[None]:
-    """While a worker is launched, the main module has its ``__file__``."""
+    global _main_path
     main = sys.modules.get("__main__")
-    if main is None or _main_file is None or hasattr(main, "__file__"):
-        yield
+    path = getattr(main, "__file__", None)
+    if path is None or getattr(main, "__spec__", None) is not None:  # it has none, or is known by its name
         return
-    main.__file__ = _main_file
-    try:
-        yield
-    finally:
-        del main.__file__
+    path = os.path.normpath(os.path.join(process.ORIGINAL_DIR or "", path))  # type: ignore[attr-defined]
+    if os.path.exists(path):  # unlike <stdin>
+        _main_path = path
+
+
+def path_of_main(method: str) -> str | None:
+    """What a worker of that start method imports as the main module, if multiprocessing does not see to it."""
+    return _main_path if method in ("spawn", "forkserver") else None
 
 
 @contextmanager

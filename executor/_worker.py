@@ -14,7 +14,7 @@ from ._channel import Channel
 from ._forksafety import disown, own
 from ._messages import CALLS, RETIRE, SETUP
 from ._pickling import Parcel
-from ._start import WORKER_NAME, main_in_place, make_process, sigint_blocked
+from ._start import WORKER_NAME, make_process, path_of_main, sigint_blocked
 from ._status import CUT, FILLED, ITEM, REVOKED, RUNNING, STARTED, StatusBlock
 
 TYPE_CHECKING = False
@@ -132,7 +132,7 @@ class Worker:
 
     # --- starting -----------------------------------------------------------------------------------------
 
-    def start(self, context: BaseContext, inherited: tuple[Any, ...] | None) -> None:
+    def start(self, context: BaseContext, method: str, inherited: tuple[Any, ...] | None) -> None:
         """Launch the process. Whatever can fail raises, and leaves nothing behind but what `discard` frees.
 
         The process waits for `set_up` before it runs anything of the user's. ``inherited``: the initializer and
@@ -144,8 +144,9 @@ class Worker:
         try:
             self.block = StatusBlock()
             own(self.block.fd)
-            self.process = make_process(context, _worker_main.main, self.name, (theirs, inherited))
-            with sigint_blocked(), main_in_place(), _pickling.import_lock:
+            args = theirs, path_of_main(method), inherited
+            self.process = make_process(context, _worker_main.main, self.name, args)
+            with sigint_blocked(), _pickling.import_lock:
                 self.process.start()
             self.pid = self.process.pid
         finally:

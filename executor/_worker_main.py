@@ -10,7 +10,6 @@ The order of the writes to the status page is the protocol (`_status`, ARCHITECT
 from __future__ import annotations
 
 import faulthandler
-import logging
 import os
 import pickle
 import signal
@@ -54,14 +53,30 @@ _LOW = 0xFFFFFFFF
 _SMALL = frozenset((int, float, bool, type(None)))  # nothing in these needs a closer look
 
 
-def main(sock: socket.socket, inherited: tuple[Any, ...] | None) -> None:
+def main(sock: socket.socket, main_path: str | None, inherited: tuple[Any, ...] | None) -> None:
     """The target of the worker process. ``inherited``: initializer, its arguments, finalizer, in a forked worker."""
     _reset_signals()
+    if main_path is not None and sys.modules["__main__"].__name__ != "__mp_main__":
+        _import_main(main_path)
     _pickling.import_lock = threading.Lock()  # a forked worker was born with it held
     worker = _Worker(sock)
     if worker.set_up(inherited):
         del inherited
         worker.serve()
+
+
+def _import_main(path: str) -> None:
+    """Import the program's main module. multiprocessing does so, but for workers launched while the program ends:
+    its main module has no ``__file__`` any more by then.
+    """
+    from multiprocessing import process, spawn
+
+    current: Any = process.current_process()
+    current._inheriting = True  # no executor is to be started by it
+    try:
+        spawn.import_main_path(path)
+    finally:
+        del current._inheriting
 
 
 def _reset_signals() -> None:
@@ -151,6 +166,8 @@ class _Worker:
             if initializer is not None:
                 initializer(*initargs)
         except BaseException as error:
+            import logging
+
             logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
             self._put(0, Kind.FAILED, dump_exception(error))
             self.flush()

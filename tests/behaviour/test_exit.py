@@ -74,18 +74,10 @@ def test_a_program_that_ends_its_workers_on_ctrl_c(start_method: str, verb: str,
         run.wait_family_gone(SOON)
 
 
-def _values(case: object) -> tuple[object, ...]:
-    return tuple(getattr(case, "values", case))  # a plain tuple, or pytest.param
-
-
 WAYS, OTHER_WAYS = ["falls off", "shutdown"], ["no reference", "sys.exit", "exception", "in a thread"]
 
 
-# Not under spawn: a worker that is launched while Python takes __file__ from the main module does not find that module.
-# A known fault, see "Known faults" in ARCHITECTURE.md.
-@pytest.mark.parametrize(
-    ("start_method", "way"), [case for case in cases(WAYS, OTHER_WAYS) if "spawn" not in _values(case)]
-)
+@pytest.mark.parametrize(("start_method", "way"), cases(WAYS, OTHER_WAYS))
 def test_pending_work_is_finished_at_the_end_of_the_program(start_method: str, way: str, tmp_path: Path) -> None:
     done = tmp_path / "done"
     with program("ends_with_pending.py", start_method, way, str(done), directory=tmp_path) as run:
