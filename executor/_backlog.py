@@ -18,11 +18,11 @@ __all__ = ["Backlog"]
 
 
 class Backlog:
-    __slots__ = ("_order", "_queues", "_wide")
+    __slots__ = ("_ordered", "_queues", "_wide")
 
     def __init__(self) -> None:
         self._queues: dict[float, deque[Task]] = {0: deque()}
-        self._order: list[float] = [0]
+        self._ordered = list(self._queues.values())  # the highest priority first
         self._wide: set[Task] = set()  # those among the tasks that stand for several calls
 
     def __bool__(self) -> bool:
@@ -48,13 +48,12 @@ class Backlog:
 
     def _open(self, priority: float) -> deque[Task]:
         queue = self._queues[priority] = deque()
-        self._order = sorted(self._queues, reverse=True)
+        self._ordered = [self._queues[priority] for priority in sorted(self._queues, reverse=True)]
         return queue
 
     def head(self) -> Task | None:
         """The task that is next, None when there is none."""
-        for priority in self._order:
-            queue = self._queues[priority]
+        for queue in self._ordered:
             while queue:
                 task = queue[0]
                 if task.is_open():
@@ -65,9 +64,9 @@ class Backlog:
 
     def take(self) -> Task:
         """Remove the task that `head` gave."""
-        for priority in self._order:
-            if self._queues[priority]:
-                return self._queues[priority].popleft()
+        for queue in self._ordered:
+            if queue:
+                return queue.popleft()
         raise IndexError("no pending task")
 
     def count(self) -> int:
@@ -79,8 +78,8 @@ class Backlog:
         return total
 
     def __iter__(self) -> Iterator[Task]:
-        for priority in self._order:
-            yield from self._queues[priority]
+        for queue in self._ordered:
+            yield from queue
 
     def drain(self) -> list[Task]:
         """Remove and return all."""

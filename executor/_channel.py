@@ -65,6 +65,11 @@ class _Parser:
         """Move what is complete to ``complete``."""
         if not self._data:
             return
+        if len(self._data) == 1 and not self._fds and self._is_one_frame(self._data[0]):
+            complete = self.complete.copy()
+            complete.append((memoryview(self._data[0])[16:], []))
+            self.complete, self._data = complete, []
+            return
         size = sum(map(len, self._data))
         if size < 16 or size < 16 + FRAME_HEADER.unpack_from(self._head())[0]:
             return  # a large frame is joined once, when its last byte is here
@@ -81,6 +86,14 @@ class _Parser:
             at += 16 + length
         rest = [bytes(data[at:])] if at < size else []
         self.complete, self._data, self._fds = complete, rest, fds  # in one step: see the top of this file
+
+    @staticmethod
+    def _is_one_frame(data: bytes) -> bool:
+        """Most often there is one frame without descriptors, no more and no less."""
+        if len(data) < 16:
+            return False
+        length, count = FRAME_HEADER.unpack_from(data)
+        return not count and length == len(data) - 16
 
     def _head(self) -> bytes:
         if len(self._data[0]) < 16:
@@ -154,9 +167,9 @@ class Channel:
     def flush(self) -> bool:
         """Write what the kernel takes; True when nothing is left."""
         while self._outbox:
-            self._drop_sent()
-            if not self._outbox:
-                break
+            if self._sent:
+                self._drop_sent()
+                continue
             data, fds = self._outbox[0]
             try:
                 if fds:
@@ -167,12 +180,15 @@ class Channel:
                 return False
             except OSError:  # the worker has gone; its end is seen where we read
                 return False
-        self._drop_sent()
-        return not self._outbox
+        return True
 
     def _drop_sent(self) -> None:
         while self._sent:
             data, fds = self._outbox[0]
+            if len(self._outbox) == 1 and self._sent[0] == len(data):
+                self._outbox, self._sent = deque(), deque()  # in one step: see the top of this file
+                _close_all(fds)
+                return
             rest = data[self._sent[0] :]
             outbox = deque(self._outbox)
             if rest:

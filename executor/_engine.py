@@ -50,6 +50,7 @@ _STUCK_AFTER = 0.003  # seconds after which the leases behind a running task are
 _REVOKE_PAUSE = 0.001  # seconds; longer than any store buffer holds a write
 _FAIL_FAST = 1.0  # seconds after an initializer has raised in which a submit fails at once instead of trying again
 _LOW = 0xFFFFFFFF
+_SERVING = frozenset((WorkerState.IDLE, WorkerState.BUSY))
 
 
 class Engine:
@@ -97,24 +98,27 @@ class Engine:
                 self.backlog.add(task)
             if not self._started:
                 self.start()
-            worker = next(reversed(supervisor.idle.values()), None)
-            grow = worker is None and supervisor.may_grow() and supervisor.wants_worker()
+            worker = next(reversed(supervisor.idle.values())) if supervisor.idle else None
+            grow = worker is None and self._grows()
             if grow and self.settings.forks_here:
                 supervisor.start_needed()
-                grow = False
+                return
         if worker is not None:
             self.feed(worker)
-            if supervisor.may_grow():
-                with self.lock:
-                    grow = bool(self.backlog) and supervisor.wants_worker()
-                if grow:
-                    self.loop.call_soon(supervisor.start_needed)
-        elif grow:
+            if not self.backlog:
+                return
+            with self.lock:
+                grow = self._grows()
+        if grow:
             self.loop.call_soon(supervisor.start_needed)
-        else:
+        elif worker is None:
             self._submits += 1
             if not self._submits % _POLL_EVERY:
                 self.loop.poll()
+
+    def _grows(self) -> bool:
+        """Whether one more worker is to be started. With the lock."""
+        return self.supervisor.may_grow() and self.supervisor.wants_worker()
 
     def check_usable(self) -> None:
         """Raise if the loop has failed, or workers have just failed to be initialised. With the lock."""
@@ -133,44 +137,40 @@ class Engine:
 
     def feed(self, worker: Worker) -> None:
         """Lease to the worker what fits its window. Any thread, without the lock."""
-        leases: list[Lease] = []
         with self.lock:
             if worker.feeding:
                 return  # that thread goes on until nothing fits
-            worker.feeding = True
-        try:
-            while True:
+            leases = self._lease(worker)
+            worker.feeding = bool(leases)
+        while leases:
+            try:
+                calls, fds = self._encode(worker, leases)
                 with self.lock:
+                    if calls:
+                        self._post(worker, calls, fds)
+                    leases = []
                     leases = self._lease(worker)
-                    if not leases:
-                        worker.feeding = False
-                        return
-                self._send(worker, leases)
-                leases = []
-        except BaseException:
-            with self.lock:
-                self._take_back(worker, [lease for lease in leases if lease.number in worker.leases])
-                worker.feeding = False
-            raise
+                    worker.feeding = bool(leases)
+            except BaseException:
+                with self.lock:
+                    self._take_back(worker, [lease for lease in leases if lease.number in worker.leases])
+                    worker.feeding = False
+                raise
 
     def _lease(self, worker: Worker) -> list[Lease]:
         """The next batch for a worker. With the lock."""
-        room = self._room(worker)
-        if not room:
+        backlog = self.backlog
+        task = backlog.head()
+        if task is None:
             return []
+        room = self._room(worker)
         leases: list[Lease] = []
-        share = 0
-        while len(leases) < _BATCH and room > 0:
-            task = self.backlog.head()
-            if task is None:
-                break
+        share = self._share()
+        while task is not None and room > 0 and len(leases) < min(share, _BATCH):
             key = task.estimate_key()
             seconds = self.estimates.get(key)
             cost = WINDOW if seconds is None else seconds + task.overhead
             if worker.leases and worker.in_hand + cost > WINDOW:
-                break
-            share = share or self._share()
-            if share <= len(leases):
                 break
             size = task.size()
             if task.splits:
@@ -178,38 +178,39 @@ class Engine:
                 task = task.portion(max(1, min(fits, share - len(leases), room)))
                 size = task.size()
             else:
-                self.backlog.take()
-            cost *= size
-            if not task.start():
-                continue
-            number = worker.next_lease
-            lease = Lease(number, task, key, cost)
-            worker.next_lease = number + 1
-            worker.leases[number] = lease
-            worker.in_hand += cost
-            worker.tasks_leased += size
-            room -= size
-            task.lease = worker, number
-            leases.append(lease)
-            if task.options.watched:
-                self.watch.arm(worker, task.options)
+                backlog.take()
+            if task.start():
+                leases.append(self._lease_one(worker, task, key, cost * size))
+                worker.tasks_leased += size
+                room -= size
+            task = backlog.head()
         if leases:
             if worker.state is WorkerState.IDLE:
                 worker.state = WorkerState.BUSY
                 self.supervisor.idle.pop(worker.id, None)
-            self._mind_progress(worker)
+            if len(worker.leases) > 1 or leases[0].task.size() > 1:
+                self._mind_progress(worker)
             self.watch.mind_memory()
         return leases
 
+    def _lease_one(self, worker: Worker, task: Task, key: Any, cost: float) -> Lease:
+        number = worker.next_lease
+        lease = Lease(number, task, key, cost)
+        worker.next_lease = number + 1
+        worker.leases[number] = lease
+        worker.in_hand += cost
+        task.lease = worker, number
+        if task.options.watched:
+            self.watch.arm(worker, task.options)
+        return lease
+
     def _room(self, worker: Worker) -> int:
         """How many more calls the worker may be leased, apart from the window. With the lock."""
-        if worker.state not in (WorkerState.IDLE, WorkerState.BUSY) or worker.revoked is not None:
+        if worker.state not in _SERVING or worker.revoked is not None or worker.kill_error is not None:
             return 0
-        if worker.kill_error is not None or (worker.leases and worker.retire_reason is not None):
+        if worker.channel is None or worker.channel.eof:
             return 0
-        if worker.channel is not None and worker.channel.eof:
-            return 0
-        if self.supervisor.retire_if_due(worker):
+        if (worker.leases and worker.retire_reason is not None) or self.supervisor.retire_if_due(worker):
             return 0
         tasks = self.settings.quota.tasks
         if tasks is None:
@@ -220,12 +221,12 @@ class Engine:
         return max(room, 0)
 
     def _share(self) -> int:
-        """No worker takes so much that others have nothing. With the lock."""
+        """How much of what is pending one worker may take at once: others are to have something too. With the lock."""
         workers = len(self.supervisor.workers)
         return max(1, self.backlog.count() // workers) if workers > 1 else 1 << 20
 
-    def _send(self, worker: Worker, leases: list[Lease]) -> None:
-        """Encode and write a batch; what cannot be pickled fails alone. Without the lock."""
+    def _encode(self, worker: Worker, leases: list[Lease]) -> tuple[list[tuple[Any, ...]], list[int]]:
+        """The calls of a batch, with their descriptors; what cannot be pickled fails alone. Without the lock."""
         calls: list[tuple[Any, ...]] = []
         fds: list[int] = []
         for lease in leases:
@@ -237,20 +238,21 @@ class Engine:
                     raise
                 self._fail_unsent(worker, lease, error)
                 continue
-            if fds and len(fds) + len(own) > MAX_DESCRIPTORS:
-                self._post(worker, calls, fds)
-                calls, fds = [], []
+            if own:
+                if len(fds) + len(own) > MAX_DESCRIPTORS and fds:
+                    with self.lock:
+                        self._post(worker, calls, fds)
+                    calls, fds = [], []
+                fds += own
             calls.append(call)
-            fds += own
-        if calls:
-            self._post(worker, calls, fds)
+        return calls, fds
 
     def _post(self, worker: Worker, calls: list[tuple[Any, ...]], fds: list[int]) -> None:
-        with self.lock:
-            if worker.state is WorkerState.DEAD:
-                _close_all(fds)
-                return
-            self.supervisor.mind_output(worker, worker.post_calls(calls, fds))
+        """With the lock."""
+        if worker.state is WorkerState.DEAD:
+            _close_all(fds)
+        elif not worker.post_calls(calls, fds):
+            self.supervisor.mind_output(worker)
 
     def _fail_unsent(self, worker: Worker, lease: Lease, error: BaseException) -> None:
         with self.lock:
@@ -406,10 +408,15 @@ class Engine:
 
     def _end_of_turn(self) -> None:
         """Feed the workers that may take more, start what is needed, call back."""
-        for worker in list(self._unread.values()):
-            if worker.state is not WorkerState.DEAD:
-                self.on_frames(worker)
+        if self._unread:
+            for worker in list(self._unread.values()):
+                if worker.state is not WorkerState.DEAD:
+                    self.on_frames(worker)
         while self._hungry:
+            with self.lock:
+                if not self.backlog:  # what is submitted from here on finds the idle ones, or the busy ones come again
+                    self._hungry.clear()
+                    break
             worker = next(reversed(self._hungry.values()))
             self.feed(worker)
             with self.lock:

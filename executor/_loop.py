@@ -75,6 +75,7 @@ class Parked:
 
 
 _NO_HANDLER = None, -1
+_EPOLL = hasattr(select, "epoll")
 
 
 class _Poller:
@@ -82,15 +83,15 @@ class _Poller:
 
     def __init__(self) -> None:
         self._epoll: Any = None
-        if hasattr(select, "epoll"):
+        if _EPOLL:
             self._epoll = select.epoll()
-            self._read, self._write = select.EPOLLIN, select.EPOLLOUT
+            self._read, self.WRITABLE = select.EPOLLIN, select.EPOLLOUT
         else:
             self._epoll = select.poll()
-            self._read, self._write = select.POLLIN, select.POLLOUT
+            self._read, self.WRITABLE = select.POLLIN, select.POLLOUT
 
     def _mask(self, events: int) -> int:
-        return (self._read if events & READ else 0) | (self._write if events & WRITE else 0)
+        return (self._read if events & READ else 0) | (self.WRITABLE if events & WRITE else 0)
 
     def register(self, fd: int, events: int) -> None:
         self._epoll.register(fd, self._mask(events))
@@ -108,20 +109,14 @@ class _Poller:
             pass
 
     def wait(self, timeout: float | None) -> list[tuple[int, int]]:
-        if hasattr(self._epoll, "close"):
+        if _EPOLL:
             events: list[tuple[int, int]] = self._epoll.poll(timeout, _MOST_EVENTS)
             return events
         polled: list[tuple[int, int]] = self._epoll.poll(None if timeout is None else timeout * 1000)
         return polled
 
-    def is_writable(self, mask: int) -> bool:
-        return bool(mask & self._write)
-
-    def is_readable(self, mask: int) -> bool:
-        return bool(mask & ~self._write)  # errors and hang-ups are read as the end
-
     def close(self) -> None:
-        if hasattr(self._epoll, "close"):
+        if _EPOLL:
             self._epoll.close()
 
 
@@ -352,7 +347,8 @@ class Loop:
                 # One that came in this turn may have the number of a descriptor that was closed in it: the event
                 # is not its own. If it is, the next turn sees it again.
                 if handler is not None and since != self._turn:
-                    handler(self._poller.is_readable(mask), self._poller.is_writable(mask))
+                    writable = mask & self._poller.WRITABLE
+                    handler(mask != writable, bool(writable))  # errors and hang-ups are read as the end
             self._sleeping = False
             self._run_due()
             self._end_of_turn()

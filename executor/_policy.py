@@ -139,6 +139,9 @@ class Estimates:
     @staticmethod
     def key(fn: Callable[..., Any]) -> Any:
         """What calls of one function have in common: closures of one body share it."""
+        code = getattr(fn, "__code__", None)
+        if code is not None:
+            return code
         while hasattr(fn, "func"):  # functools.partial
             fn = fn.func
         return getattr(fn, "__code__", None) or getattr(fn, "__qualname__", None) or type(fn)

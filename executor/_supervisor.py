@@ -76,6 +76,7 @@ class Supervisor:
         self._deaths = 0  # unexplained ones since a worker last did something
         self._failed_starts = 0  # in a row
         self._not_before = 0.0
+        self._replaces = settings.quota.replaces
         self._stopping = False
 
     # --- starting -------------------------------------------------------------------------------------------
@@ -180,11 +181,12 @@ class Supervisor:
                         f"{type(error).__name__}: {error}", error, decisive=not isinstance(error, OSError)
                     )
                 continue
-            self.mind_output(worker, written)
+            if not written:
+                self.mind_output(worker)
 
-    def mind_output(self, worker: Worker, written: bool) -> None:
+    def mind_output(self, worker: Worker) -> None:
         """Have the loop write the rest when the socket takes it. Any thread."""
-        if not written and worker.channel is not None and not worker.channel.eof:
+        if worker.channel is not None and not worker.channel.eof:
             self._loop.change(worker.channel.fileno(), READ | WRITE)
 
     # --- what the loop sees ---------------------------------------------------------------------------------
@@ -363,6 +365,8 @@ class Supervisor:
 
     def retire_if_due(self, worker: Worker) -> bool:
         """Retire a worker without leases whose quota is used up. With the lock."""
+        if worker.retire_reason is None and not self._replaces:
+            return False
         if worker.leases or worker.state not in (WorkerState.IDLE, WorkerState.BUSY):
             return False
         assert worker.ready_at is not None
@@ -386,7 +390,8 @@ class Supervisor:
         worker.retire_reason = reason
         worker.state = WorkerState.RETIRING
         self.idle.pop(worker.id, None)
-        self.mind_output(worker, worker.post_retire())
+        if not worker.post_retire():
+            self.mind_output(worker)
 
     def kill(self, worker: Worker, error: BaseException | None) -> None:
         """End it now, with what it has started; ``error`` is what its running task is told. Any thread."""
