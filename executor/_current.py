@@ -40,6 +40,13 @@ def function_name(fn: Any) -> str:
     return f"{module}.{name}" if module and module not in ("builtins", "__main__", "__mp_main__") else str(name)
 
 
+def take_slot(slot: int) -> None:
+    """In a worker: its slot is known now."""
+    global _worker
+    assert _worker is not None
+    _worker = _worker._replace(slot=slot)
+
+
 def current_worker() -> WorkerInfo | None:
     """The worker that runs this code, None outside of one. In a task, an initializer or a finalizer."""
     return _worker

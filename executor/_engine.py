@@ -133,6 +133,9 @@ class Engine:
     def task_seconds(self) -> float:
         return self._mean
 
+    def on_free(self, worker: Worker) -> None:
+        self._hungry[worker.id] = worker
+
     # --- leasing --------------------------------------------------------------------------------------------
 
     def feed(self, worker: Worker) -> None:
@@ -148,6 +151,7 @@ class Engine:
                 with self.lock:
                     if calls:
                         self._post(worker, calls, fds)
+                        self.supervisor.retire_behind(worker)
                     leases = []
                     leases = self._lease(worker)
                     worker.feeding = bool(leases)

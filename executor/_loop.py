@@ -375,7 +375,7 @@ class Loop:
         return timeout
 
     def _run_due(self) -> None:
-        while self._soon:
+        for _ in range(len(self._soon)):  # what they add is for the next turn: events come in between
             self._soon[0]()
             self._soon.popleft()
         if not self._timers:

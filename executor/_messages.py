@@ -2,7 +2,8 @@
 
 To the worker go frames, each one pickle of a tuple that begins with one of:
 
-    SETUP    (SETUP, facts)                              the first; the status page and the lifeline beside it
+    SETUP    (SETUP, facts, initial)                     the first; the status page and the lifeline beside it
+    SLOT     (SLOT, number)                              where it was not known yet when the worker was set up
     CALLS    (CALLS, [call, ...])
     RETIRE   (RETIRE,)                                   end when everything before is done
 
@@ -32,9 +33,9 @@ from __future__ import annotations
 
 from struct import Struct
 
-__all__ = ["ALL_ITEMS", "CALLS", "HEADER", "RETIRE", "SETUP", "Kind", "pad", "record"]
+__all__ = ["ALL_ITEMS", "CALLS", "HEADER", "RETIRE", "SETUP", "SLOT", "Kind", "pad", "record"]
 
-SETUP, CALLS, RETIRE = range(3)
+SETUP, SLOT, CALLS, RETIRE = range(4)
 
 HEADER = Struct("=QQQQ")
 ALL_ITEMS = 0xFFFFFFFF  # instead of an item's index: all of the run that has no outcome yet

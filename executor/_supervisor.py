@@ -45,6 +45,9 @@ if TYPE_CHECKING:
         def fail_pending(self, error: BaseException) -> None:
             """No worker can be had: whatever is pending fails. With the lock."""
 
+        def on_free(self, worker: Worker) -> None:
+            """The worker may be leased calls from now on. With the lock."""
+
         def task_seconds(self) -> float:
             """How long tasks take, on average. With the lock."""
 
@@ -119,19 +122,20 @@ class Supervisor:
         return False
 
     def start_needed(self) -> None:
-        """Start workers while they are wanted."""
-        while True:
-            with self._loop.lock:
-                if not self.wants_worker():
-                    return
-                now = monotonic()
-                if now < self._not_before:
-                    self._loop.call_at(self._not_before, self.start_needed)
-                    return
-                self._next_id += 1
-                worker = self.workers[self._next_id] = Worker(self._next_id, now)
-            if not self._launch(worker):
+        """Start a worker if one is wanted, and see about the next in another turn: a start may take milliseconds, in
+        which those that are there are to be fed.
+        """
+        with self._loop.lock:
+            if not self.wants_worker():
                 return
+            now = monotonic()
+            if now < self._not_before:
+                self._loop.call_at(self._not_before, self.start_needed)
+                return
+            self._next_id += 1
+            worker = self.workers[self._next_id] = Worker(self._next_id, now)
+        if self._launch(worker):
+            self._loop.call_soon(self.start_needed)
 
     def _launch(self, worker: Worker) -> bool:
         settings = self._settings
@@ -148,6 +152,8 @@ class Supervisor:
         else:
             self._watch_end(worker)
         self._without_slot[worker.id] = worker
+        if settings.initializer is None:  # an initializer may ask for the slot
+            self._set_up(worker)
         self._give_slots()
         return True
 
@@ -160,29 +166,47 @@ class Supervisor:
             self._count_death(f"could not be started: {error}", error, decisive=not isinstance(error, OSError))
         self._loop.call_soon(self.start_needed)
 
+    def _set_up(self, worker: Worker) -> None:
+        """Send what makes it ready; the slot may come later."""
+        try:
+            written = worker.set_up(self._settings.initial())
+        except BaseException as error:  # no descriptors left; an initializer that cannot be pickled
+            self._without_slot.pop(worker.id, None)
+            worker.retire_reason = "could not be set up"
+            self.kill(worker, None)
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            with self._loop.lock:
+                self._count_death(f"{type(error).__name__}: {error}", error, decisive=not isinstance(error, OSError))
+            return
+        if not written:
+            self.mind_output(worker)
+
     def _give_slots(self) -> None:
-        """Set up the workers that wait for a slot, as far as slots are free."""
+        """Give slots to the workers that wait for one, as far as slots are free."""
         while self._without_slot and self._free_slots:
             worker = self._without_slot.pop(next(iter(self._without_slot)))
             if worker.state is WorkerState.DEAD:
                 continue
-            slot = heappop(self._free_slots)
-            try:
-                written = worker.set_up(slot, self._settings.initial())
-            except BaseException as error:  # no descriptors left; an initializer that cannot be pickled
-                heappush(self._free_slots, slot)
-                worker.slot = -1
-                worker.retire_reason = "could not be set up"
-                self.kill(worker, None)
-                if isinstance(error, KeyboardInterrupt):
-                    raise
-                with self._loop.lock:
-                    self._count_death(
-                        f"{type(error).__name__}: {error}", error, decisive=not isinstance(error, OSError)
-                    )
+            worker.slot = heappop(self._free_slots)  # free again when the worker has gone
+            if not worker.is_set_up:
+                self._set_up(worker)
                 continue
-            if not written:
+            if not worker.post_slot():
                 self.mind_output(worker)
+            if worker.is_warm:
+                self._put_to_work(worker)
+
+    def _put_to_work(self, worker: Worker) -> None:
+        """It is ready and has its slot."""
+        with self._loop.lock:
+            worker.ready_at = monotonic()
+            worker.state = WorkerState.IDLE
+            self.idle[worker.id] = worker
+            if self._settings.quota.age is not None:
+                self._loop.call_at(worker.ready_at + self._settings.quota.age, partial(self._on_age, worker))
+                self._loop.call_at(worker.ready_at + self._settings.quota.age * 0.9, self.start_needed)
+            self._owner.on_free(worker)
 
     def mind_output(self, worker: Worker) -> None:
         """Have the loop write the rest when the socket takes it. Any thread."""
@@ -270,8 +294,10 @@ class Supervisor:
     def _bury(self, worker: Worker) -> None:
         with self._loop.lock:
             expected = worker.retire_reason is not None and not worker.leases
-            starting = worker.state is WorkerState.STARTING
-            reason = worker.retire_reason or ("killed" if worker.kill_error is not None else "died")
+            starting = worker.state is WorkerState.STARTING and not worker.is_warm
+            reason = "killed" if worker.kill_error is not None else "died"
+            if worker.retire_reason is not None and (expected or worker.retire_reason != "max_tasks_per_child"):
+                reason = worker.retire_reason
             self.restarts[reason] += 1
             log.debug("%s (pid %s) ended %s: %s", worker.name, worker.pid, describe_exit(worker.exitcode), reason)
             error = self._obituary(worker)
@@ -344,13 +370,10 @@ class Supervisor:
     def on_note(self, worker: Worker, kind: int) -> None:
         """A record that concerns the worker itself. With the lock."""
         if kind == Kind.READY and worker.state is WorkerState.STARTING:
-            worker.ready_at = monotonic()
             self._failed_starts = 0
-            worker.state = WorkerState.IDLE
-            self.idle[worker.id] = worker
-            if self._settings.quota.age is not None:
-                self._loop.call_at(worker.ready_at + self._settings.quota.age, partial(self._on_age, worker))
-                self._loop.call_at(worker.ready_at + self._settings.quota.age * 0.9, self.start_needed)
+            worker.is_warm = True
+            if worker.slot >= 0:
+                self._put_to_work(worker)
         elif kind == Kind.DONE:
             self._loop.call_at(monotonic() + _RETIRE_WITHIN, partial(self._kill_if_alive, worker))
         elif kind == Kind.FAILED:
@@ -382,7 +405,7 @@ class Supervisor:
         """Let it end after what it has in hand. With the lock; any thread."""
         if worker.state in (WorkerState.RETIRING, WorkerState.DEAD):
             return
-        if worker.slot < 0:  # it has not been set up and never will be
+        if worker.slot < 0:  # it has not run anything of the user's and never will
             self._without_slot.pop(worker.id, None)
             worker.retire_reason = reason
             self.kill(worker, None)
@@ -392,6 +415,14 @@ class Supervisor:
         self.idle.pop(worker.id, None)
         if not worker.post_retire():
             self.mind_output(worker)
+
+    def retire_behind(self, worker: Worker) -> None:
+        """If the last call that its quota allows is on its way: it ends after that without being told then. With the
+        lock; any thread.
+        """
+        tasks = self._settings.quota.tasks
+        if tasks is not None and worker.tasks_leased >= tasks and worker.state is WorkerState.BUSY:
+            self.retire(worker, "max_tasks_per_child")
 
     def kill(self, worker: Worker, error: BaseException | None) -> None:
         """End it now, with what it has started; ``error`` is what its running task is told. Any thread."""

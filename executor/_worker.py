@@ -12,7 +12,7 @@ import socket
 from . import _pickling, _worker_main
 from ._channel import Channel
 from ._forksafety import disown, own
-from ._messages import CALLS, RETIRE, SETUP
+from ._messages import CALLS, RETIRE, SETUP, SLOT
 from ._pickling import Parcel
 from ._start import WORKER_NAME, make_process, path_of_main, sigint_blocked
 from ._status import CUT, FILLED, ITEM, REVOKED, RUNNING, STARTED, StatusBlock
@@ -30,7 +30,7 @@ __all__ = ["Lease", "Worker", "WorkerState"]
 class WorkerState(enum.IntEnum):
     """STARTING → IDLE ⇄ BUSY → RETIRING → DEAD; any state may go to DEAD, and only DEAD is final.
 
-    STARTING  the process is on its way or runs the initializer
+    STARTING  the process is on its way, runs the initializer, or waits for its slot
     IDLE      no leases
     BUSY      at least one lease
     RETIRING  gets no more leases; ends when those it has are done
@@ -71,6 +71,7 @@ class Worker:
         "idle_since",
         "in_hand",
         "initializer_error",
+        "is_warm",
         "kill_error",
         "leases",
         "lifeline",
@@ -97,7 +98,7 @@ class Worker:
 
     def __init__(self, id: int, now: float) -> None:
         self.id = id  # never used again, unlike a pid
-        self.slot = -1  # until it is set up
+        self.slot = -1  # until one is free
         self.name = f"{WORKER_NAME}{id}"
         self.state = WorkerState.STARTING
         self.leases: dict[int, Lease] = {}
@@ -109,6 +110,7 @@ class Worker:
         self.started_at = now
         self.ready_at: float | None = None
         self.retire_reason: str | None = None
+        self.is_warm = False  # it has said that it is ready
         self.initializer_error: BaseException | None = None  # why it could not be initialised
         self.kill_error: BaseException | None = None  # what the running task is to be told
         self.revoked: tuple[int, int] | None = None  # first and last lease of the range
@@ -154,20 +156,23 @@ class Worker:
         if self.pid is not None:
             self.open_pidfd()
 
-    def set_up(self, slot: int, initial: bytes | Parcel) -> bool:
-        """Give it its slot, its status page, its lifeline and its first call; False when a part of that waits for
-        the socket.
+    @property
+    def is_set_up(self) -> bool:
+        return self.lifeline >= 0
+
+    def set_up(self, initial: bytes | Parcel) -> bool:
+        """Give it its status page, its lifeline, its slot (-1: it comes later) and its first call; False when a part
+        of that waits for the socket.
         """
         assert self.channel is not None
         assert self.block is not None
-        self.slot = slot
         read_end, self.lifeline = os.pipe()
         own(self.lifeline)
         fds = [os.dup(self.block.fd), read_end]
         if isinstance(initial, Parcel):
             fds += initial.fds
             initial = initial.data
-        facts = {"id": self.id, "slot": slot, "name": self.name}
+        facts = {"id": self.id, "slot": self.slot, "name": self.name}
         self.channel.post(pickle.dumps((SETUP, facts, initial), 5), fds)
         return self.channel.flush()
 
@@ -212,6 +217,11 @@ class Worker:
         """Queue and write a batch of calls; False when a part of it waits for the socket."""
         assert self.channel is not None
         self.channel.post(pickle.dumps((CALLS, calls), 5), fds)
+        return self.channel.flush()
+
+    def post_slot(self) -> bool:
+        assert self.channel is not None
+        self.channel.post(pickle.dumps((SLOT, self.slot), 5))
         return self.channel.flush()
 
     def post_retire(self) -> bool:

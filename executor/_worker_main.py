@@ -21,7 +21,7 @@ import time
 from . import _current, _pickling
 from ._channel import FRAME_HEADER, WorkerChannel
 from ._exceptions import dump_exception
-from ._messages import ALL_ITEMS, CALLS, HEADER, RETIRE, Kind, pad
+from ._messages import ALL_ITEMS, CALLS, HEADER, RETIRE, SLOT, Kind, pad
 from ._pickling import Parcel, decode_parcel, encode
 from ._status import (
     AREA_BYTES,
@@ -187,6 +187,9 @@ class _Worker:
             message = pickle.loads(body)
             if message[0] == RETIRE:
                 break
+            if message[0] == SLOT:
+                _current.take_slot(message[1])
+                continue
             assert message[0] == CALLS
             self._run(message[1], fds)
             del message, frame, body
