@@ -37,6 +37,7 @@ SECTIONS = {
     "In tasks": ["current_worker", "WorkerInfo", "current_task", "TaskInfo"],
     "Restart policy": ["RestartIntensity", "Backoff"],
     "What runs": ["Stats", "WorkerStats"],
+    "Shared data": ["share", "Shared"],
     "Locks": ["RobustLock", "Holder", "HolderDied"],
     "Errors": [
         "WorkerLost",

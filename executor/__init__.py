@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from ._pool import Pool
     from ._reusable import get_reusable_executor
     from ._robust_lock import Holder, HolderDied, RobustLock
+    from ._share import Shared, share
     from ._stats import Stats, WorkerStats
     from ._waiting import as_completed, wait
 
@@ -79,6 +80,7 @@ _HOMES = {
     "RestartIntensity": "executor._policy",
     "RestartLimitReached": "executor._errors",
     "RobustLock": "executor._robust_lock",
+    "Shared": "executor._share",
     "SoftTimeout": "executor._errors",
     "Stats": "executor._stats",
     "TaskInfo": "executor._current",
@@ -91,6 +93,7 @@ _HOMES = {
     "current_task": "executor._current",
     "current_worker": "executor._current",
     "get_reusable_executor": "executor._reusable",
+    "share": "executor._share",
     "wait": "executor._waiting",
 }
 __all__ = [
@@ -117,6 +120,7 @@ __all__ = [
     "RestartIntensity",
     "RestartLimitReached",
     "RobustLock",
+    "Shared",
     "SoftTimeout",
     "Stats",
     "TaskInfo",
@@ -130,6 +134,7 @@ __all__ = [
     "current_task",
     "current_worker",
     "get_reusable_executor",
+    "share",
     "wait",
 ]
 

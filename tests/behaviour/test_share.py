@@ -1,0 +1,147 @@
+"""`share`: pickled and copied once, a private copy for each task, freed when nobody needs it any more."""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import signal
+import socket
+import threading
+from pathlib import Path
+
+import numpy
+import pytest
+
+import executor
+from executor import ProcessPoolExecutor, WorkerLost
+from tests import deaths
+from tests.support import HANG, Gate, eventually
+
+SIZE = 1_000_000
+
+
+def segments_of(pid: int | str = "self") -> int:
+    """How many descriptors of a process are of files that hold large data."""
+    links = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            links.append(os.readlink(link))
+        except OSError:  # closed meanwhile
+            continue
+    return sum("executor-segment" in link for link in links)
+
+
+def total(array: numpy.ndarray, factor: int = 1) -> float:
+    return float(array.sum()) * factor
+
+
+def total_inside(things: dict[str, list[numpy.ndarray]]) -> float:
+    return float(things["arrays"][0].sum())
+
+
+def overwrite(array: numpy.ndarray) -> float:
+    before = float(array[0])
+    array[:] = -1
+    return before
+
+
+def segments_here(array: numpy.ndarray) -> int:
+    return segments_of()
+
+
+def die_with(array: numpy.ndarray) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def same_object(first: numpy.ndarray, second: numpy.ndarray) -> float:
+    return float((first - second).sum())
+
+
+def test_a_task_gets_the_object(start_method: str) -> None:
+    array = numpy.arange(SIZE, dtype=float)
+    with ProcessPoolExecutor(2, mp_context=start_method) as pool, executor.share(array) as shared:
+        futures = [pool.submit(total, shared, factor) for factor in range(10)]
+        assert [f.result(HANG) for f in futures] == [array.sum() * factor for factor in range(10)]
+        assert pool.submit(total_inside, {"arrays": [shared]}).result(HANG) == array.sum()
+        assert pool.submit(same_object, shared, shared).result(HANG) == 0
+        assert list(pool.map(total, [shared] * 3, range(3), timeout=HANG)) == [0, array.sum(), 2 * array.sum()]
+
+
+def test_no_task_sees_what_another_has_written() -> None:
+    array = numpy.ones(SIZE)
+    with ProcessPoolExecutor(1) as pool, executor.share(array) as shared:
+        assert [pool.submit(overwrite, shared).result(HANG) for _ in range(3)] == [1, 1, 1]
+    assert array.sum() == SIZE
+
+
+def test_it_is_copied_once_and_freed_with_the_handle() -> None:
+    array = numpy.ones(SIZE)
+    before = segments_of()
+    shared = executor.share(array)
+    assert segments_of() == before + 1
+    with ProcessPoolExecutor(2) as pool:
+        assert list(pool.map(total, [shared] * 20, timeout=HANG)) == [SIZE] * 20
+        assert segments_of() == before + 1
+        del shared
+        gc.collect()
+        eventually(lambda: segments_of() == before)
+        assert pool.submit(segments_here, array[:1]).result(HANG) == 0
+
+
+def test_a_pending_task_keeps_it(gate: Gate) -> None:
+    with ProcessPoolExecutor(1) as pool:
+        running = pool.submit(deaths.stop_and_neg, gate, 1)
+        gate.wait_arrivals(1)
+        future = pool.submit(total, executor.share(numpy.ones(SIZE)))
+        gc.collect()
+        gate.open()
+        assert running.result(HANG) == -1
+        assert future.result(HANG) == SIZE
+
+
+def test_nothing_is_left_when_workers_are_killed() -> None:
+    before = segments_of()
+    with ProcessPoolExecutor(2) as pool, executor.share(numpy.ones(SIZE)) as shared:
+        futures = [pool.submit(die_with, shared) for _ in range(4)]
+        assert [type(f.exception(HANG)) for f in futures] == [WorkerLost] * 4
+        assert pool.submit(total, shared).result(HANG) == SIZE
+    eventually(lambda: segments_of() == before)
+
+
+def test_small_objects_and_functions_of_main_can_be_shared_too() -> None:
+    with ProcessPoolExecutor(1) as pool, executor.share({"a": 1}) as shared:
+        assert pool.submit(deaths.same, shared).result(HANG) == {"a": 1}
+        assert shared.get() == {"a": 1}
+
+
+def test_get_returns_a_copy() -> None:
+    with executor.share(numpy.ones(SIZE)) as shared:
+        first, second = shared.get(), shared.get()
+        first[:] = 2
+        assert second.sum() == SIZE
+        assert segments_of() >= 1
+
+
+def test_a_closed_handle_says_so() -> None:
+    with ProcessPoolExecutor(1) as pool:
+        shared = executor.share(numpy.ones(SIZE))
+        shared.close()
+        with pytest.raises(ValueError, match="closed"):
+            shared.get()
+        with pytest.raises(ValueError, match="closed"):
+            pool.submit(total, shared).result(HANG)
+        assert "closed" in repr(shared)
+
+
+def test_what_cannot_be_shared_is_named() -> None:
+    with pytest.raises(TypeError, match="pickle"):
+        executor.share(threading.Lock())
+    near, far = socket.socketpair()
+    with near, far, pytest.raises(pickle.PicklingError, match="open descriptor"):
+        executor.share(near)
+
+
+def test_plain_pickle_refuses_a_handle() -> None:
+    with executor.share(numpy.ones(SIZE)) as shared, pytest.raises(pickle.PicklingError):
+        pickle.dumps(shared)
