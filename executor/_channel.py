@@ -245,6 +245,16 @@ class WorkerChannel:
             self._parser.add(data, ancillary)
             self._parser.parse()
 
+    def wait(self, seconds: float) -> bool:
+        """Whether a frame, or a part of one, comes within that time."""
+        import select
+
+        if self._parser.complete:
+            return True
+        poller = select.poll()
+        poller.register(self._sock, select.POLLIN)
+        return bool(poller.poll(seconds * 1000))
+
     def send_bytes(self, frame: bytes | memoryview) -> None:
         """A whole frame, its header included."""
         self._sock.sendall(frame)

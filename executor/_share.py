@@ -1,18 +1,23 @@
 """`share`: one object for many tasks, pickled and copied once.
 
-The pickle and its large buffers lie in an anonymous file (memfd). The handle is pickled as a descriptor of it, and
-a task gets the object itself: mapped privately, so that the kernel copies a page only where a task writes to it, and
-no task sees what another has written.
+The pickle and its large buffers lie in an anonymous file (memfd). The handle is pickled as a descriptor of it, and a
+task gets the object itself: loaded anew for each task, over buffers that all tasks share and none can write to.
+
+Mapping a large file costs as much as reading it, so a worker keeps what it has mapped (`Kept`): until it has been idle
+for a second, or finds at its next task that the handle was closed. The file says so by its size, which any number of
+workers see without a message: it is one byte longer then.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 import pickle
 import threading
+from itertools import count
 
 from ._forksafety import disown, own
-from ._pickling import Parcel, decode_parcel, encode
+from ._pickling import Parcel, encode
 from ._shareable_descriptors import NotShareable, attach, take
 
 TYPE_CHECKING = False
@@ -29,37 +34,43 @@ else:
 
     T = None
 
-__all__ = ["Shared", "share"]
+__all__ = ["IDLE", "Shared", "kept", "share"]
+
+IDLE = 1.0  # seconds without a task after which a worker lets go of what it keeps
+_MOST_KEPT = 8
+_numbers = count()
 
 
 class Shared(Generic[T]):
     """A handle on an object that many tasks read. Make it with `share`; pass it as an argument, at any depth.
 
-    A task gets the object in its place. What is shared stays in memory until the last reference to the handle has
-    gone (a pending task holds one), or until `close`; then also what tasks still use is freed with their last
-    reference. Any thread may use it.
+    A task gets the object in its place; its arrays and other large buffers are read-only there. What is shared stays in
+    memory until the last reference to the handle has gone (a pending task holds one), or until `close`, and while a
+    task uses it. Any thread may use it.
     """
 
-    def __init__(self, data: bytes, fds: list[int]) -> None:
+    def __init__(self, data: bytes, fd: int = -1) -> None:
         self._data = data
-        self._fds = [own(fd) for fd in fds]
-        self._owner = os.getpid()  # a forked child has closed the descriptors: their numbers may be others' there
+        self._fd = fd if fd < 0 else own(fd)
+        self._owner = os.getpid()  # a forked child has closed the descriptor: its number may be another's there
+        self._key = self._owner, next(_numbers)
         self._lock = threading.Lock()
         self._closed = False
 
     def get(self) -> T:
-        """A copy of the object, as a task would get it."""
+        """The object as a task gets it."""
         with self._lock:
             self._check_open()
-            fds = [os.dup(fd) for fd in self._fds]
-        return _load(self._data, fds)  # type: ignore[no-any-return]
+            return _load(self._data, self._fd, None)  # type: ignore[no-any-return]
 
     def close(self) -> None:
-        """Free it now. Tasks that have it keep it; those that have not begun fail with ValueError."""
+        """Free it. Tasks that have it keep it; those that have not begun fail with ValueError."""
         with self._lock:
             self._closed = True
-            while self._fds and self._owner == os.getpid():
-                os.close(disown(self._fds.pop()))
+            if self._fd >= 0 and self._owner == os.getpid():
+                os.ftruncate(self._fd, os.fstat(self._fd).st_size + 1)
+                os.close(disown(self._fd))
+            self._fd = -1
 
     def _check_open(self) -> None:
         if self._closed:
@@ -70,7 +81,7 @@ class Shared(Generic[T]):
     def __reduce__(self) -> tuple[Any, ...]:
         with self._lock:
             self._check_open()
-            return _receive, (self._data, [attach(fd) for fd in self._fds])
+            return _receive, (self._data, attach(self._fd) if self._fd >= 0 else None, self._key)
 
     def __enter__(self) -> Self:
         return self
@@ -98,22 +109,59 @@ def share(obj: T) -> Shared[T]:
 
     data = encode(obj, main_by_value=not main_is_importable())
     if not isinstance(data, Parcel):
-        return Shared(data, [])
-    if _segments_in(data) != len(data.fds):
+        return Shared(data)
+    if pickle.loads(data.data)[1] is None or len(data.fds) != 1:
         data.close()
         raise NotShareable("An object that holds an open descriptor cannot be shared; it can be an argument itself.")
-    return Shared(data.data, data.fds)
+    return Shared(data.data, data.fds[0])
 
 
-def _segments_in(parcel: Parcel) -> int:
-    """How many of its descriptors are of its own large data: the first, where there is any."""
-    _, size, _, _ = pickle.loads(parcel.data)
-    return int(size is not None)
+# In the worker
 
 
-def _receive(data: bytes, indexes: list[int]) -> Any:
-    return _load(data, [take(index) for index in indexes])
+class _Kept:
+    """A mapping of what was shared."""
+
+    __slots__ = ("_fd", "size", "whole")
+
+    def __init__(self, fd: int, size: int) -> None:
+        self._fd = fd
+        self.size = size
+        self.whole = memoryview(mmap.mmap(fd, size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ))
+
+    def is_closed(self) -> bool:
+        return os.fstat(self._fd).st_size != self.size
+
+    def __del__(self) -> None:
+        os.close(self._fd)
 
 
-def _load(data: bytes, fds: list[int]) -> Any:
-    return decode_parcel(data, fds) if fds else pickle.loads(data)
+kept: dict[tuple[int, int], _Kept] = {}  # by the handle's key, the one that was used last at the end
+
+
+def release_closed() -> None:
+    """Let go of what its handle has given up."""
+    for key in [key for key, mapping in kept.items() if mapping.is_closed()]:
+        del kept[key]
+
+
+def _receive(data: bytes, index: int | None, key: tuple[int, int]) -> Any:
+    return _load(data, -1 if index is None else take(index), key)
+
+
+def _load(data: bytes, fd: int, key: tuple[int, int] | None) -> Any:
+    """The object. Takes over ``fd`` where there is a key to keep the mapping by."""
+    if fd < 0:
+        return pickle.loads(data)
+    rest, size, extents, _ = pickle.loads(data)
+    mapping = kept.pop(key, None) if key is not None else None
+    if mapping is not None:
+        os.close(fd)
+    else:
+        mapping = _Kept(fd if key is not None else os.dup(fd), size)
+    if key is not None:
+        kept[key] = mapping
+        while len(kept) > _MOST_KEPT:
+            del kept[next(iter(kept))]
+    views = [mapping.whole[offset : offset + length] for offset, length in extents]
+    return pickle.loads(views.pop() if rest is None else rest, buffers=views)

@@ -180,6 +180,9 @@ class _Worker:
 
     def serve(self) -> None:
         while True:
+            share = sys.modules.get("executor._share")  # there once a task was given something shared
+            if share is not None and share.kept:
+                self._release_shared(share)
             frame = self._channel.receive()
             if frame is None:
                 os._exit(EXIT_CHANNEL_LOST)
@@ -195,6 +198,12 @@ class _Worker:
             del message, frame, body
             self.flush()
         self._finalize()
+
+    def _release_shared(self, share: Any) -> None:
+        """Before the next message: what tasks have shared does not stay in memory for a worker that is idle."""
+        if not self._channel.wait(share.IDLE):
+            share.kept.clear()
+        share.release_closed()
 
     def _finalize(self) -> None:
         if self._finalizer is not None:

@@ -40,10 +40,13 @@ def total_inside(things: dict[str, list[numpy.ndarray]]) -> float:
     return float(things["arrays"][0].sum())
 
 
-def overwrite(array: numpy.ndarray) -> float:
-    before = float(array[0])
-    array[:] = -1
-    return before
+def append(things: list[list[int]]) -> int:
+    things[1].append(1)
+    return len(things[1])
+
+
+def overwrite(things: list[numpy.ndarray]) -> None:
+    things[0][:] = -1
 
 
 def segments_here(array: numpy.ndarray) -> int:
@@ -69,10 +72,26 @@ def test_a_task_gets_the_object(start_method: str) -> None:
 
 
 def test_no_task_sees_what_another_has_written() -> None:
-    array = numpy.ones(SIZE)
-    with ProcessPoolExecutor(1) as pool, executor.share(array) as shared:
-        assert [pool.submit(overwrite, shared).result(HANG) for _ in range(3)] == [1, 1, 1]
-    assert array.sum() == SIZE
+    with ProcessPoolExecutor(1) as pool, executor.share([numpy.ones(SIZE), []]) as shared:
+        assert [pool.submit(append, shared).result(HANG) for _ in range(3)] == [1, 1, 1]
+        with pytest.raises(ValueError, match="read-only"):
+            pool.submit(overwrite, shared).result(HANG)
+
+
+def test_an_idle_worker_lets_go_of_it() -> None:
+    with ProcessPoolExecutor(1) as pool:
+        worker = pool.submit(os.getpid).result(HANG)
+        with executor.share(numpy.ones(SIZE)) as shared:
+            assert pool.submit(total, shared).result(HANG) == SIZE
+        eventually(lambda: segments_of(worker) == 0)
+
+
+def test_a_worker_does_not_keep_everything() -> None:
+    with ProcessPoolExecutor(1) as pool:
+        for number in range(12):
+            shared = executor.share(numpy.full(SIZE // 8, number, dtype=float))
+            assert pool.submit(total, shared).result(HANG) == SIZE // 8 * number
+            assert pool.submit(total, shared).result(HANG) == SIZE // 8 * number
 
 
 def test_it_is_copied_once_and_freed_with_the_handle() -> None:
@@ -115,12 +134,12 @@ def test_small_objects_and_functions_of_main_can_be_shared_too() -> None:
         assert shared.get() == {"a": 1}
 
 
-def test_get_returns_a_copy() -> None:
-    with executor.share(numpy.ones(SIZE)) as shared:
+def test_get_returns_the_object() -> None:
+    with executor.share([numpy.ones(SIZE)]) as shared:
         first, second = shared.get(), shared.get()
-        first[:] = 2
-        assert second.sum() == SIZE
-        assert segments_of() >= 1
+        assert first is not second
+        assert first[0].sum() == second[0].sum() == SIZE
+    assert first[0].sum() == SIZE
 
 
 def test_a_closed_handle_says_so() -> None:
