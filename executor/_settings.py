@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ._pickling import Parcel
 
-__all__ = ["Settings", "check_max_workers"]
+__all__ = ["Settings", "check_max_workers", "check_min_workers"]
 
 
 def check_max_workers(max_workers: int | None) -> int:
@@ -26,6 +26,11 @@ def check_max_workers(max_workers: int | None) -> int:
     if sys.platform == "win32" and max_workers > 61:
         raise ValueError("max_workers must be <= 61")
     return max_workers
+
+
+def check_min_workers(min_workers: int, max_workers: int) -> None:
+    if not isinstance(min_workers, int) or not 0 <= min_workers <= max_workers:
+        raise ValueError("min_workers must be an integer from 0 to max_workers")
 
 
 def _default_workers() -> int:
@@ -72,8 +77,7 @@ class Settings:
             raise TypeError("initializer must be a callable")
         if finalizer is not None and not callable(finalizer):
             raise TypeError("finalizer must be a callable")
-        if not isinstance(min_workers, int) or not 0 <= min_workers <= self.max_workers:
-            raise ValueError("min_workers must be an integer from 0 to max_workers")
+        check_min_workers(min_workers, self.max_workers)
         self.quota = Quota(max_tasks_per_child, max_memory_per_child, max_age_per_child)
         self.context = choose_context(mp_context, initargs)
         self.initializer = initializer

@@ -60,6 +60,7 @@ __all__ = ["Supervisor"]
 log = logging.getLogger("executor")
 _EXIT_CODE_WITHIN = 1.0  # seconds from a worker's end to its exit code, before it is given up
 _FAILED_STARTS = 5  # in a row, at most
+_RESIZED = "resized"
 _RETIRE_WITHIN = 5.0  # seconds that the interpreter of a retired worker may take to end, after its finalizer
 
 
@@ -329,8 +330,12 @@ class Supervisor:
         self._loop.unwatch(worker.channel.fileno())
         worker.discard()
         if worker.slot >= 0:
-            heappush(self._free_slots, worker.slot)
+            self._free_slot(worker.slot)
             self._give_slots()
+
+    def _free_slot(self, slot: int) -> None:
+        if slot < self._settings.max_workers:  # or there are fewer slots by now
+            heappush(self._free_slots, slot)
 
     # --- restart policy -------------------------------------------------------------------------------------
 
@@ -444,6 +449,29 @@ class Supervisor:
                     worker.channel.hang_up()  # still on its way: it ends when it finds the channel closed
                 worker.signal(signal.SIGKILL)
             kill_processes(family)
+
+    def resize(self, max_workers: int) -> None:
+        """Have that many workers, with slots 0 to ``max_workers - 1``, from now on.
+
+        Those with other slots get no more tasks and retire when they have none; those that are missing start when
+        they are needed.
+        """
+        with self._loop.lock:
+            self._settings.max_workers = max_workers
+            workers = list(self.workers.values())
+            held = {worker.slot for worker in workers}
+            self._free_slots = [slot for slot in range(max_workers) if slot not in held]
+            for worker in workers:
+                if worker.slot >= max_workers:
+                    if worker.state is WorkerState.BUSY:
+                        worker.retire_reason = worker.retire_reason or _RESIZED
+                    else:
+                        self.retire(worker, _RESIZED)
+                elif worker.retire_reason == _RESIZED and worker.state is WorkerState.BUSY:
+                    worker.retire_reason = None  # it has not gone yet, and is wanted again
+            for worker in list(self._without_slot.values())[: max(0, self.serving() - max_workers)]:
+                self.retire(worker, _RESIZED)
+        self._give_slots()
 
     def _kill_if_alive(self, worker: Worker) -> None:
         if worker.state is not WorkerState.DEAD:

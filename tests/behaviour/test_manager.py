@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from executor import (
+    InitializerError,
     ProcessPoolExecutor,
     RestartIntensity,
     WorkerLost,
@@ -309,3 +310,115 @@ def test_threads_that_ask_at_once_get_working_pools() -> None:
     for thread in threads:
         thread.join(2 * HANG)
     assert sorted(results) == [-5, -4, -3, -2, -1, 0]
+
+
+# --- ... resized --------------------------------------------------------------------------------------------
+
+
+def slots_of(pool: ProcessPoolExecutor, gate: Gate, count: int) -> dict[int, int]:
+    """Slot and pid of as many workers, each of which runs a task at the same time."""
+    futures = [pool.submit(limits.stop_and_where, gate) for _ in range(count)]
+    gate.wait_arrivals(count)
+    gate.open()
+    return {slot: pid for _, slot, _, pid in (future.result(HANG) for future in futures)}
+
+
+@pytest.mark.usefixtures("last_executor")
+def test_another_number_of_workers_resizes_the_warm_pool(start_method: str, tmp_path: Path) -> None:
+    pool = get_reusable_executor(2, mp_context=start_method)
+    two = slots_of(pool, new_gate(tmp_path), 2)
+    assert sorted(two) == [0, 1]
+    assert get_reusable_executor(4, mp_context=start_method) is pool
+    four = slots_of(pool, new_gate(tmp_path), 4)
+    assert sorted(four) == [0, 1, 2, 3]
+    assert four | two == four, "the warm workers were kept"
+    assert get_reusable_executor(1, mp_context=start_method) is pool
+    wait_gone(*(four[slot] for slot in (1, 2, 3)))
+    assert {pool.submit(os.getpid).result(HANG) for _ in range(8)} == {four[0]}
+    assert pool._max_workers == 1
+
+
+@pytest.mark.usefixtures("last_executor")
+def test_a_busy_worker_is_superfluous_only_when_it_has_finished(start_method: str, tmp_path: Path) -> None:
+    first, second = new_gate(tmp_path), new_gate(tmp_path)
+    pool = get_reusable_executor(3, mp_context=start_method)
+    running = [pool.submit(limits.stop_and_where, first) for _ in range(3)]
+    pids = set(first.wait_arrivals(3))
+    pending = [pool.submit(operator.neg, i) for i in range(50)]
+    assert get_reusable_executor(1, mp_context=start_method) is pool
+    assert all(alive(pid) for pid in pids)
+    first.open()
+    assert [future.result(HANG) for future in pending] == [-i for i in range(50)]
+    places = {slot: pid for _, slot, _, pid in (future.result(HANG) for future in running)}
+    assert set(places.values()) == pids
+    wait_gone(places[1], places[2])
+    futures = [pool.submit(limits.stop_and_where, second) for _ in range(3)]
+    assert second.wait_arrivals() == [places[0]]
+    assert get_reusable_executor(2, mp_context=start_method) is pool
+    assert len(set(second.wait_arrivals(2))) == 2
+    assert len(pool.stats().workers) == 2
+    second.open()
+    assert {future.result(HANG)[1] for future in futures} <= {0, 1}
+    assert pool.stats().restarts == {"resized": 2}
+
+
+@pytest.mark.usefixtures("last_executor")
+def test_a_worker_that_has_not_gone_yet_is_kept_when_it_is_wanted_again(gate: Gate) -> None:
+    pool = get_reusable_executor(2)
+    futures = [pool.submit(limits.stop_and_where, gate) for _ in range(2)]
+    pids = set(gate.wait_arrivals(2))
+    get_reusable_executor(1)
+    eventually(lambda: pool._session.engine.settings.max_workers == 1)
+    get_reusable_executor(2)
+    eventually(lambda: pool._session.engine.settings.max_workers == 2)
+    gate.open()
+    assert {future.result(HANG)[3] for future in futures} == pids
+    assert {pool.submit(os.getpid).result(HANG) for _ in range(20)} <= pids
+    assert not pool.stats().restarts
+
+
+@pytest.mark.usefixtures("last_executor")
+def test_resized_while_it_works_it_loses_nothing_and_shares_no_slot(start_method: str, tmp_path: Path) -> None:
+    pool = get_reusable_executor(3, mp_context=start_method)
+    futures = []
+    for round in range(12):
+        assert get_reusable_executor(1 + round * 7 % 4, mp_context=start_method) is pool
+        futures += [pool.submit(limits.use_slot_alone, str(tmp_path)) for _ in range(6)]
+        assert futures.pop(0).result(HANG)
+    assert all(future.result(HANG) for future in futures)
+    assert {path.name for path in tmp_path.iterdir()} <= {f"slot-{i}" for i in range(4)}
+
+
+@pytest.mark.usefixtures("last_executor")
+def test_resized_before_its_first_task(gate: Gate) -> None:
+    pool = get_reusable_executor(1, min_workers=1)
+    assert get_reusable_executor(2, min_workers=1) is pool
+    assert not pool.stats().workers
+    assert sorted(slots_of(pool, gate, 2)) == [0, 1]
+
+
+@pytest.mark.usefixtures("last_executor")
+def test_it_is_not_resized_below_what_it_keeps() -> None:
+    pool = get_reusable_executor(2, min_workers=2)
+    with pytest.raises(ValueError, match="min_workers must be an integer from 0 to max_workers"):
+        get_reusable_executor(1, min_workers=2)
+    with pytest.raises(ValueError, match="max_workers must be greater than 0"):
+        get_reusable_executor(0, min_workers=2)
+    assert pool.submit(operator.neg, 1).result(HANG) == -1
+
+
+@pytest.mark.usefixtures("last_executor")
+def test_the_workers_of_a_manager_are_not_resized() -> None:
+    with WorkerManager(1) as manager:
+        pool = get_reusable_executor(manager=manager)
+        assert get_reusable_executor(manager=manager) is pool
+        with pytest.raises(ValueError, match="max_workers is the manager's"):
+            get_reusable_executor(2, manager=manager)
+
+
+@pytest.mark.usefixtures("last_executor")
+def test_one_whose_workers_could_not_start_is_replaced() -> None:
+    pool = get_reusable_executor(1, initializer=deaths.die, initargs=("exit-7",))
+    with pytest.raises(InitializerError):
+        pool.submit(operator.neg, 1).result(HANG)
+    assert get_reusable_executor(1, initializer=deaths.die, initargs=("exit-7",)) is not pool
