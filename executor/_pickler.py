@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from multiprocessing.reduction import ForkingPickler
+from types import FunctionType
 
 import cloudpickle
 
@@ -34,8 +35,29 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return super().reducer_override(obj)
 
 
+class _NamePickler(_Pickler):
+    """Functions and classes by name, as plain pickle; those of ``by_value``'s modules as cloudpickle does."""
+
+    by_value: frozenset[str | None] = frozenset(("builtins",))  # some types there have no name to be found by
+
+    def reducer_override(self, obj: object) -> Any:
+        if isinstance(obj, (FunctionType, type)) and obj.__module__ not in self.by_value:
+            return NotImplemented
+        return super().reducer_override(obj)
+
+
+class _MainPickler(_NamePickler):
+    by_value = frozenset(("builtins", "__main__"))
+
+
+_PICKLERS = {"all": _Pickler, "main": _MainPickler, "none": _NamePickler}
+
+
 def dumps(
-    obj: object, plain: BaseException | None, buffer_callback: Callable[[pickle.PickleBuffer], object]
+    obj: object,
+    plain: BaseException | None,
+    buffer_callback: Callable[[pickle.PickleBuffer], object],
+    by_value: str,
 ) -> tuple[bytes, list[int]]:
     """The pickle and the descriptors beside it (the caller's to close).
 
@@ -45,7 +67,7 @@ def dumps(
     file = io.BytesIO()
     with _shareable_descriptors.collecting() as fds:
         try:
-            _Pickler(file, buffer_callback).dump(obj)
+            _PICKLERS[by_value](file, buffer_callback).dump(obj)
         except BaseException as error:
             _shareable_descriptors.close_all(fds)
             if plain is None or isinstance(error, _shareable_descriptors.NotShareable):

@@ -16,6 +16,7 @@ from itertools import islice, starmap
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ._executor import ProcessPoolExecutor
+from ._pool_encoding import encode_result
 from ._pool_feed import Feed, Feeds, LookAhead
 from ._pool_parent import ParentThread
 from ._pool_results import (
@@ -60,6 +61,8 @@ class Pool:
     ends in ``terminate()``.  Otherwise than there:
 
     - A worker that is killed costs the call, or the chunk, that it ran: ``get()`` raises WorkerLost.
+    - Arguments may be lambdas and closures.  Results are pickled as there: by name, but for what a REPL or notebook
+      defines; MaybeEncodingError for what cannot be pickled.
     - ``get()`` of a call that was not done at ``terminate()`` raises CancelledError or WorkerLost.
     - Callbacks run on the thread that made the pool, while it waits in this package (``get``, ``wait``,
       ``ready``, ``join``, the iterators of ``imap``), not in a hidden thread.  One that raises is logged.
@@ -86,6 +89,9 @@ class Pool:
         self._executor = ProcessPoolExecutor(
             processes, context, initializer, tuple(initargs), max_tasks_per_child=maxtasksperchild
         )
+        session = self._executor._session
+        by_value = "main" if session.main_by_value else "none"
+        session.engine.settings.encode_result = partial(encode_result, by_value)
         self._processes: int = self._executor._max_workers
         self._parent = ParentThread(self._executor)
         self._feeds = Feeds(self._executor)

@@ -44,6 +44,7 @@ class Settings:
     __slots__ = (
         "backoff",
         "context",
+        "encode_result",
         "finalizer",
         "idle_timeout",
         "initargs",
@@ -70,6 +71,7 @@ class Settings:
         restart_intensity: RestartIntensity | None = None,
         backoff: Backoff | None = None,
     ) -> None:
+        from ._pickling import encode
         from ._start import choose_context
 
         self.max_workers = check_max_workers(max_workers)
@@ -85,6 +87,7 @@ class Settings:
         self.idle_timeout = positive(idle_timeout, "idle_timeout")
         self.min_workers = min_workers
         self.finalizer = finalizer
+        self.encode_result: Callable[[Any], bytes | Parcel] = encode  # by which workers pickle results
         # All workers may be killed at once from outside, and twice, before that is taken for a fault of the pool.
         self.intensity = restart_intensity or RestartIntensity(max(5, 2 * self.max_workers))
         self.backoff = backoff or Backoff()

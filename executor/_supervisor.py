@@ -170,7 +170,7 @@ class Supervisor:
     def _set_up(self, worker: Worker) -> None:
         """Send what makes it ready; the slot may come later."""
         try:
-            written = worker.set_up(self._settings.initial())
+            written = worker.set_up(self._settings.initial(), self._settings.encode_result)
         except BaseException as error:  # no descriptors left; an initializer that cannot be pickled
             self._without_slot.pop(worker.id, None)
             worker.retire_reason = "could not be set up"

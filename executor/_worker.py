@@ -19,6 +19,7 @@ from ._status import CUT, FILLED, ITEM, REVOKED, RUNNING, STARTED, StatusBlock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.context import BaseContext
     from typing import Any
 
@@ -160,7 +161,7 @@ class Worker:
     def is_set_up(self) -> bool:
         return self.lifeline >= 0
 
-    def set_up(self, initial: bytes | Parcel) -> bool:
+    def set_up(self, initial: bytes | Parcel, encode_result: Callable[[Any], bytes | Parcel]) -> bool:
         """Give it its status page, its lifeline, its slot (-1: it comes later) and its first call; False when a part
         of that waits for the socket.
         """
@@ -172,7 +173,7 @@ class Worker:
         if isinstance(initial, Parcel):
             fds += initial.fds
             initial = initial.data
-        facts = {"id": self.id, "slot": self.slot, "name": self.name}
+        facts = {"id": self.id, "slot": self.slot, "name": self.name, "encode": encode_result}
         self.channel.post(pickle.dumps((SETUP, facts, initial), 5), fds)
         return self.channel.flush()
 

@@ -22,7 +22,7 @@ from . import _current, _pickling
 from ._channel import FRAME_HEADER, WorkerChannel
 from ._exceptions import dump_exception
 from ._messages import ALL_ITEMS, CALLS, HEADER, RETIRE, SLOT, Kind, pad
-from ._pickling import Parcel, decode_parcel, encode
+from ._pickling import Parcel, decode_parcel
 from ._status import (
     AREA_BYTES,
     CLOSED,
@@ -39,6 +39,7 @@ from ._status import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 __all__ = ["DUMP_SIGNAL", "EXIT_CHANNEL_LOST", "SOFT_SIGNAL", "main"]
@@ -127,6 +128,7 @@ class _Worker:
         self._in_call = False  # a soft timeout may be raised now
         self._forked = False  # this is a child that a task has forked
         self._finalizer: Any = None
+        self._encode: Callable[[Any], bytes | Parcel]  # pickles results
 
     # --- set-up -------------------------------------------------------------------------------------------
 
@@ -136,6 +138,7 @@ class _Worker:
             return False
         body, (status, lifeline, *fds) = frame
         _, facts, initial = pickle.loads(body)
+        self._encode = facts["encode"]
         _die_with_parent(lifeline)
         self._block = StatusBlock(status)
         self._words, self._area = self._block.words, self._block.area
@@ -256,7 +259,7 @@ class _Worker:
                 value = fn(*args, **kwargs)
             finally:
                 self._in_call = False  # a soft timeout that comes just before this is caught below, none comes after
-            data = pickle.dumps(value, 5) if type(value) in _SMALL else encode(value)
+            data = pickle.dumps(value, 5) if type(value) in _SMALL else self._encode(value)
         except BaseException as error:
             kind = Kind.RAISED
             data = dump_exception(error)
@@ -306,7 +309,7 @@ class _Worker:
                 value = fn(*item) if star else fn(item)
             finally:
                 self._in_call = False
-            data = pickle.dumps(value, 5) if type(value) in _SMALL else encode(value)
+            data = pickle.dumps(value, 5) if type(value) in _SMALL else self._encode(value)
         except BaseException as error:
             kind = Kind.RAISED
             data = dump_exception(error)

@@ -6,9 +6,13 @@ import itertools
 import multiprocessing
 import os
 import pickle
+import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.pool import MaybeEncodingError
 from typing import Any
 
 import pytest
@@ -197,12 +201,58 @@ def test_an_iterable_that_raises(pool: Pool) -> None:
 def test_a_result_that_cannot_be_pickled_costs_its_call_only(pool: Pool) -> None:
     errors: list[BaseException] = []
     for _ in range(20):
-        with pytest.raises(ValueError, match="refuses to be pickled"):
+        with pytest.raises(MaybeEncodingError, match=r"Error sending result: '<.*CannotPickle object at .*>'. Reason"):
             pool.apply_async(tasks.make_unpicklable, (), error_callback=errors.append).get(HANG)
     assert len(errors) == 20
+    assert isinstance(errors[0], MaybeEncodingError)
+    assert errors[0].exc == "ValueError('this refuses to be pickled')"
+    with pytest.raises(MaybeEncodingError, match="return_a_lambda"):
+        pool.map(call, [return_a_lambda])
+    with pytest.raises(MaybeEncodingError, match="return_a_lambda"):
+        next(pool.imap(call, [return_a_lambda]))
     with pytest.raises(ValueError, match="refuses to be pickled"):
         pool.map(tasks.same, [tasks.CannotPickle()])
-    assert pool.apply(return_a_lambda)(4) == 5
+    assert pool.apply(lambda n: n + 1, (4,)) == 5
+
+
+def test_what_cannot_be_pickled_is_told_as_there() -> None:
+    """Also of what plain pickle alone cannot do: pipes travel, so what is beside them is looked at again."""
+    told_by = []
+    for kind in (multiprocessing.Pool, Pool):
+        with kind(1) as pool, pytest.raises(MaybeEncodingError) as raised:
+            pool.apply(return_a_generator)
+        told_by.append(re.sub("0x[0-9a-f]+", "", str(raised.value)))
+    assert told_by[0] == told_by[1]
+    with Pool(1) as pool, pytest.raises(MaybeEncodingError, match="lambda"):
+        pool.apply(return_a_pipe_and_a_lambda)
+
+
+def test_results_of_classes_that_only_the_main_module_has() -> None:
+    program = """
+from executor import Pool
+class Point:
+    def __init__(self, x):
+        self.x, self.more = x, lambda: x + 1
+def point(x):
+    return Point(x)
+with Pool(1) as pool:
+    result = pool.apply(point, (3,))
+    print(type(result) is Point, result.x, result.more())
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=HANG, check=False)
+    assert (run.stdout, run.stderr) == ("True 3 4\n", "")
+
+
+def return_a_generator() -> Iterator[int]:
+    return iter(n for n in (1,))
+
+
+def return_a_pipe_and_a_lambda() -> Any:
+    return multiprocessing.Pipe(), lambda: 0
+
+
+def call(function: Callable[[], Any]) -> Any:
+    return function()
 
 
 def return_a_lambda() -> Callable[[int], int]:

@@ -14,11 +14,9 @@ import pytest
 from tests.contract import cpython_names
 from tests.support import ROOT
 
-# What is private to multiprocessing.Pool, and one thing that is so in fact: it is documented nowhere.
+# What is private to multiprocessing.Pool.
 EXCLUDED = {
     "_TestPool.test_make_pool": "reads len(pool._pool), the list of worker processes",
-    # A lambda can be returned here; what cannot raises the pickler's own error, as in concurrent.futures.
-    "_TestPoolWorkerErrors.test_unpickleable_result": "wants multiprocessing.pool.MaybeEncodingError",
     "_TestPoolWorkerLifetime.test_pool_worker_lifetime": "reads pool._pool, calls pool._repopulate_pool()",
 }
 LIMIT = 60.0
