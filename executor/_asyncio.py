@@ -78,7 +78,7 @@ async def shutdown(executor: ProcessPoolExecutor) -> None:
     session = executor._session
     dispatcher = session.dispatcher
     session.note_asyncio()
-    while session.outstanding or (dispatcher.pending and dispatcher.is_current()):
+    while session.outstanding or (dispatcher.has_due() and dispatcher.is_current()):
         await _wait_until_idle(session)
         session.run_callbacks(0)
     await asyncio.get_running_loop().run_in_executor(None, executor.shutdown)

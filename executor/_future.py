@@ -154,6 +154,8 @@ class Future(Task, StandardFuture["T"]):
         """
         if self._state not in _DONE:
             self._wait(timeout)
+        elif self.options.calls_back:
+            self.session.run_due_callbacks()
         if self._state != FINISHED:
             raise CancelledError()
         if self._exception is not None:
@@ -167,6 +169,8 @@ class Future(Task, StandardFuture["T"]):
         """What the call raised, None if it returned. Waits and raises as `result` does."""
         if self._state not in _DONE:
             self._wait(timeout)
+        elif self.options.calls_back:
+            self.session.run_due_callbacks()
         if self._state != FINISHED:
             raise CancelledError()
         return self._exception
@@ -221,6 +225,8 @@ class Future(Task, StandardFuture["T"]):
 
     def _settle(self, state: str) -> None:
         """The one place where a future becomes done. With the lock held."""
+        if self.options.calls_back:
+            self.session.queue_callback_of(self, cancelled=state != FINISHED)  # before anybody sees it done
         self._state = state
         self._call = None
         self.lease = None

@@ -166,11 +166,9 @@ class Loop:
         else:
             self._signal_handback()
 
-    def rouse(self) -> None:
-        """Have every thread that waits look again. With the manager's lock."""
-        for parked in self.parked:
-            parked.wake()
-        self.wake()
+    def is_led_here(self) -> bool:
+        """Whether the calling thread is in a turn."""
+        return bool(self._leadership._is_owned())  # type: ignore[attr-defined]
 
     def call_soon(self, action: Callable[[], None]) -> None:
         """Run ``action`` in the loop. Takes no lock: may be called from garbage collection at any point."""
@@ -282,15 +280,15 @@ class Loop:
         also: list[Any] | None,
     ) -> None:
         parked = Parked()
+        if also is not None:
+            also.append(parked)  # before the last look: whoever wakes those in there may hold another lock
         with self.lock:
-            if ready():
-                return
             waiting = waiters()
             waiting.append(parked)
-            if also is not None:
-                also.append(parked)
             self.parked.append(parked)
         try:
+            if ready():
+                return
             if not self._leading:
                 self._signal_handback()
             parked.wait(None if deadline is None else deadline - monotonic())

@@ -167,7 +167,6 @@ class Map(Task):
 
     __slots__ = (
         "_buffersize",
-        "_calls_back",
         "_encoded_fn",
         "_exhausted",
         "_input",
@@ -213,8 +212,7 @@ class Map(Task):
         self.waiters: list[Any] = []
         self.closed = False
         self._buffersize = buffersize
-        self._calls_back = options.callback is not None or options.error_callback is not None
-        if self._calls_back:
+        if options.calls_back:
             session.expect_callbacks(options)
         self._input: Iterator[Any] = zip(*iterables, strict=False) if self.star else iter(iterables[0])
         self._exhausted = False
@@ -321,7 +319,7 @@ class Map(Task):
             session.failed += 1
         else:
             session.done += 1
-        if self._calls_back:
+        if self.options.calls_back:
             if type(value) is _Raised:
                 session.queue_callback(self.options, None, value.error)
             else:

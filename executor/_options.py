@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 __all__ = ["Options"]
 
 
-class Options:
+class _Derived:
+    """What follows from options, and is none."""
+
+    __slots__ = ("calls_back",)
+
+
+class Options(_Derived):
     """Immutable; shared by all tasks submitted with it."""
 
     __slots__ = (
@@ -60,6 +66,7 @@ class Options:
         self.priority = priority
         self.callback = callback
         self.error_callback = error_callback
+        self.calls_back = callback is not None or error_callback is not None
         self.callback_thread = callback_thread
         self.name = name
 

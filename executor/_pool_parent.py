@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import weakref
-from multiprocessing.connection import wait as wait_readable
 from typing import TYPE_CHECKING
+
+from ._loop import Parked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,35 +72,25 @@ class _CallbackBell(Bell):
 
     def __init__(self, executor: ProcessPoolExecutor) -> None:
         super().__init__()
-        self._executor = executor
-        self._lock = threading.Lock()
-        self._writer: int | None = None  # guarded by _lock; None when nobody waits
+        self._inbox = executor._session.dispatcher.inbox
+        self._parked = Parked()
 
     def ring(self) -> None:
-        with self._lock:
-            super().ring()
-            if self._writer is not None:
-                os.write(self._writer, b"\0")
+        super().ring()
+        self._parked.wake()
 
     def wait(self, timeout: float | None) -> bool:
-        reader, writer = os.pipe()
-        try:
-            with self._lock:
-                self._writer = writer
-            return self._wait(reader, timeout)
-        finally:
-            with self._lock:
-                self._writer = None  # a later ring would write to whatever has that number by then
-            os.close(reader)
-            os.close(writer)
-
-    def _wait(self, reader: int, timeout: float | None) -> bool:
         deadline = None if timeout is None else time.monotonic() + timeout
-        callbacks_due = self._executor.fileno()
-        while not self._rung.is_set():
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                return False
-            if callbacks_due in wait_readable([reader, callbacks_due], left):
-                self._executor.run_callbacks(0)
+        inbox = self._inbox
+        inbox.waiters.append(self._parked)
+        try:
+            while not self._rung.is_set():
+                if inbox.run():
+                    continue
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return False
+                self._parked.wait(left)
+        finally:
+            inbox.waiters.remove(self._parked)
         return True

@@ -79,8 +79,6 @@ class AsyncResult(Generic[R]):
 
     def _run_callback(self) -> None:
         if self._has_callback:
-            # Takes the executor's lock: what was done before is booked then, and its callback is due.
-            wait(self._futures, 0)
             self._has_callback = not self._parent.run_callbacks()
 
     def _error(self) -> BaseException | None:

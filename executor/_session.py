@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ._dispatcher import Dispatcher, running_asyncio_loop
+from ._dispatcher import Dispatcher
 from ._errors import ForkedExecutor
 from ._future import Future
+from ._inbox import Inbox, in_callback, running_asyncio_loop
 from ._options import Options
 
 TYPE_CHECKING = False
@@ -80,7 +81,7 @@ class Session:
         self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
     ) -> Future[T]:
         """A future for the call. Any thread."""
-        if options.callback is not None or options.error_callback is not None:
+        if options.calls_back:
             self.expect_callbacks(options)
         future: Future[T] = Future(self, (fn, args, kwargs), options)
         for value in args:
@@ -129,9 +130,6 @@ class Session:
                 self.failed += 1
             else:
                 self.done += 1
-            options = task.options
-            if options.callback is not None or options.error_callback is not None:
-                self._queue_callback_of(task)
         self.outstanding -= 1  # last: whoever sees nothing outstanding finds all callbacks queued
         if not self.outstanding:
             self.wake()
@@ -165,7 +163,6 @@ class Session:
         other = self.others.get(target)
         if other is None:
             other = self.others[target] = Dispatcher(self.engine.loop, target)
-            self.engine.loop.rouse()  # that thread may wait already
         return other
 
     def dispatcher_here(self) -> Dispatcher | None:
@@ -178,8 +175,9 @@ class Session:
                     return other
         return None
 
-    def _queue_callback_of(self, future: Future[Any]) -> None:
-        if future._state != "FINISHED":
+    def queue_callback_of(self, future: Future[Any], *, cancelled: bool) -> None:
+        """The future is about to become done. With the lock."""
+        if cancelled:
             from concurrent.futures import CancelledError
 
             self.queue_callback(future.options, None, CancelledError())
@@ -198,16 +196,21 @@ class Session:
         dispatcher = self.dispatcher_here()
         return dispatcher.wait(timeout) if dispatcher is not None else 0
 
+    def run_due_callbacks(self) -> None:
+        """Those of the calling thread, unless it is the loop's leader at this moment."""
+        if not self.engine.loop.is_led_here():
+            Inbox.here().run()
+
     def has_orphaned_callbacks(self) -> bool:
         """Whether some wait whose thread has ended."""
         own = self.dispatcher
-        if own.pending and own.is_orphaned():
+        if own.has_due() and own.is_orphaned():
             return True
-        return any(other.pending and other.is_orphaned() for other in tuple(self.others.values()))
+        return any(other.has_due() and other.is_orphaned() for other in tuple(self.others.values()))
 
     def run_orphaned_callbacks(self) -> None:
         """Those whose thread has ended. Only for the loop's leader."""
-        if self.dispatcher.pending:
+        if self.dispatcher.has_due():
             self.dispatcher.run_if_orphaned()
         if self.others:
             for other in tuple(self.others.values()):
@@ -222,25 +225,31 @@ class Session:
         waiters: Callable[[], list[Any]],
         future: Future[Any] | None = None,
     ) -> bool:
-        """Wait until ``ready()``, running callbacks meanwhile if they belong to this thread."""
+        """Wait until ``ready()``, running the callbacks that belong to this thread meanwhile, of any executor."""
         engine = self.engine
         if engine.forked:
             raise ForkedExecutor(engine.owner_pid)
-        dispatcher = self.dispatcher_here()
-        while dispatcher is None:
-            known = len(self.others)
-            engine.loop.wait(lambda: ready() or len(self.others) != known, deadline, waiters)  # noqa: B023
-            if ready() or len(self.others) == known:
-                return ready()
-            dispatcher = self.dispatcher_here()  # this thread may have been named meanwhile
-        pending = dispatcher.pending
+        loop = engine.loop
+        if in_callback():
+            loop.wait(ready, deadline, waiters)
+            return ready()
+        inbox = Inbox.here()
+        pending = inbox.pending
+        of_asyncio = inbox.beside()
+        more = of_asyncio.pending if of_asyncio is not None else ()
         while True:
             if pending:
-                dispatcher.run()
+                inbox.run()
+            if of_asyncio is not None and more:
+                of_asyncio.run()
             if ready():
                 return True
-            engine.loop.wait(lambda: bool(pending) or ready(), deadline, waiters, dispatcher.waiters)
-            if not pending:
+            inbox.loops.append(loop)
+            try:
+                loop.wait(lambda: bool(pending) or bool(more) or ready(), deadline, waiters, inbox.waiters)
+            finally:
+                inbox.loops.remove(loop)
+            if not pending and not more:
                 return ready()
 
     def wait_until_done(self) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future as StandardFuture
     from typing import Any, Generic, NamedTuple, TypeVar
 
+    from ._loop import Loop
+
     F = TypeVar("F", bound=StandardFuture[Any])
 
     class DoneAndNotDone(NamedTuple, Generic[F]):
@@ -38,7 +40,7 @@ class Collector:
     def __init__(self) -> None:
         self.done: deque[Any] = deque()
         self.failed = False
-        self.parked: list[Parked] = []
+        self.parked: list[Parked | Loop] = []
 
     def add_result(self, future: Any) -> None:
         self.done.append(future)
@@ -51,7 +53,7 @@ class Collector:
         self.add_result(future)
 
     def _wake(self) -> None:
-        for parked in self.parked:
+        for parked in tuple(self.parked):
             parked.wake()
 
 
@@ -76,16 +78,23 @@ def _unsubscribe(futures: Iterable[Any], collector: Collector) -> None:
                 pass
 
 
-def _session_of(futures: Iterable[Any]) -> Any:
-    """The session whose loop the waiting thread may lead; None if there is not exactly one for all."""
-    engines = set()
+def _session_of(futures: Iterable[Any], collector: Collector) -> Any:
+    """A session whose loop the waiting thread may lead; None if some of the futures are not of this package.
+
+    Where they are of several engines, the others' loops wake it.
+    """
     session = None
     for future in futures:
-        session = getattr(future, "session", None)  # ours, and those of `executor.distributed`
-        if session is None:
+        last = getattr(future, "session", None)  # ours, and those of `executor.distributed`
+        if last is None:
             return None
-        engines.add(id(session.engine))
-    return session if len(engines) == 1 else None
+        if session is not None and last.engine is not session.engine and not collector.parked:
+            loop = getattr(session.engine, "loop", None)
+            if loop is None:
+                return None
+            collector.parked.append(loop)
+        session = session or last
+    return session
 
 
 def wait(fs: Iterable[F], timeout: float | None = None, return_when: str = ALL_COMPLETED) -> DoneAndNotDone[F]:
@@ -94,11 +103,11 @@ def wait(fs: Iterable[F], timeout: float | None = None, return_when: str = ALL_C
     ``timeout`` is in seconds. Callbacks of the calling thread run meanwhile.
     """
     futures = set(fs)
-    session = _session_of(futures)
+    collector = Collector()
+    session = _session_of(futures, collector)
     if session is None:
         return _standard.wait(futures, timeout, return_when)  # type: ignore[return-value]  # see DoneAndNotDone
     deadline = None if timeout is None else monotonic() + timeout
-    collector = Collector()
     done = _subscribe(futures, collector)
     not_done = futures - done
     if return_when == FIRST_COMPLETED:
@@ -133,13 +142,13 @@ def as_completed(fs: Iterable[F], timeout: float | None = None) -> Iterator[F]:
     Callbacks of the calling thread run while it waits.
     """
     futures = set(fs)
-    session = _session_of(futures)
+    collector = Collector()
+    session = _session_of(futures, collector)
     if session is None:
         yield from _standard.as_completed(futures, timeout)  # type: ignore[misc]  # the same
         return
     total = len(futures)
     deadline = None if timeout is None else monotonic() + timeout
-    collector = Collector()
     done = _subscribe(futures, collector)
     pending = futures - done
     try:

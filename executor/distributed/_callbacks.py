@@ -8,7 +8,8 @@ from concurrent.futures import CancelledError, Future
 from time import monotonic
 from typing import Any, cast
 
-from executor._dispatcher import Dispatcher, running_asyncio_loop
+from executor._dispatcher import Dispatcher
+from executor._inbox import Inbox, in_callback, running_asyncio_loop
 from executor._options import Options
 
 
@@ -20,6 +21,7 @@ class Bell:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
+        self.lock = threading.Lock()  # under which callbacks are put
 
     def wake(self) -> None:
         with self._changed:
@@ -36,8 +38,6 @@ class Callbacks(Dispatcher):
     def __init__(self) -> None:
         self._bell = Bell()
         super().__init__(cast(Any, self._bell))
-        self._put_lock = threading.Lock()
-        self.waiters.append(cast(Any, self._bell))
 
     def bound(self, options: Options) -> Options:
         """Where an asyncio loop runs in this thread now, that is where the callbacks go."""
@@ -65,27 +65,29 @@ class Callbacks(Dispatcher):
                 return
             except RuntimeError:  # that loop is closed: the end of `with` runs it
                 pass
-        with self._put_lock:
+        with self._bell.lock:
             self.put(callback, value)
-
-    def __del__(self) -> None:
-        self.close()
 
     def wake(self) -> None:
         """Whoever waits looks again.  Any thread."""
         self._bell.wake()
 
     def wait_until(self, ready: Callable[[], bool], deadline: float | None = None) -> None:
-        """Wait, and run callbacks meanwhile where this is their thread."""
-
-        def due() -> bool:
-            return bool(self.pending) and self.is_current()
-
-        while True:
-            if due():
-                self.run()
-            if ready():
-                return
-            self._bell.wait(lambda: ready() or due(), deadline)
-            if not due():
-                return
+        """Wait, and run the callbacks that belong to this thread meanwhile."""
+        if in_callback():
+            self._bell.wait(ready, deadline)
+            return
+        inbox = Inbox.here()
+        pending = inbox.pending
+        inbox.loops.append(cast(Any, self._bell))
+        try:
+            while True:
+                if pending:
+                    inbox.run()
+                if ready():
+                    return
+                self._bell.wait(lambda: ready() or bool(pending), deadline)
+                if not pending:
+                    return
+        finally:
+            inbox.loops.remove(cast(Any, self._bell))

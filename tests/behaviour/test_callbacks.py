@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import selectors
 import sqlite3
@@ -11,13 +12,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from executor import ProcessPoolExecutor, WorkerLost, WorkerManager, as_completed, wait
+from executor import FIRST_COMPLETED, ProcessPoolExecutor, WorkerLost, WorkerManager, as_completed, wait
 from tests import tasks
-from tests.support import HANG, Gate, eventually
+from tests.support import HANG, Gate, eventually, in_forked_child, new_gate
 
 
 @pytest.fixture
@@ -298,15 +300,139 @@ def test_of_killed_workers_they_run_too(notes: Notes, gate: Gate) -> None:
     assert len(notes) == 2
 
 
-def test_executors_of_one_manager_keep_theirs_apart(notes: Notes) -> None:
+def test_an_executor_waits_for_the_end_of_its_own_only(notes: Notes, gate: Gate) -> None:
     other = Notes()
     with WorkerManager(2) as manager, ProcessPoolExecutor(manager=manager) as outer:
-        outer.options(**other.both()).submit(tasks.square, 4)
-        settle(outer, 1)
+        outer.options(**other.both()).submit(tasks.stop_at, gate, 4)
         with ProcessPoolExecutor(manager=manager) as inner:
             inner.options(**notes.both()).submit(tasks.square, 3)
         assert (notes.results, other.results) == ([9], [])
-    assert other.results == [16]
+        gate.open()
+    assert other.results == [4]
+
+
+# --- several executors of one thread ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", WAYS_TO_WAIT)
+@pytest.mark.parametrize("shared", [True, False])
+def test_those_of_another_executor_run_while_this_thread_waits(
+    notes: Notes, gate: Gate, way: str, shared: bool
+) -> None:
+    with contextlib.ExitStack() as stack:
+        manager = stack.enter_context(WorkerManager(2)) if shared else None
+        workers = None if shared else 1
+        other = stack.enter_context(ProcessPoolExecutor(workers, manager=manager))
+        pool = stack.enter_context(ProcessPoolExecutor(workers, manager=manager))
+        awaited = pool.submit(tasks.stop_at, gate, "done")  # ends when the callback of the other has run
+        began = new_gate(Path(gate.directory).parent)
+        other.options(callback=lambda n: (notes.result(n), gate.open())).submit(tasks.stop_at, began, 9)
+        # Not done before this thread waits, as far as can be: what comes then is to wake it.
+        opener = threading.Timer(0.02, began.open)
+        opener.start()
+        if "map" in way:
+            gate_of_map = tasks.stop_at, [gate], ["done"]
+            assert list(getattr(pool, way)(*gate_of_map)) == ["done"]
+        else:
+            WAYS_TO_WAIT[way](pool, awaited)
+        assert notes.results == [9]
+        assert notes.threads == {threading.current_thread()}
+        opener.join()
+
+
+def test_their_order_is_that_of_completion_over_all_executors() -> None:
+    seen: list[int] = []
+    with ProcessPoolExecutor(1) as one, ProcessPoolExecutor(1) as two:
+        for n in range(20):
+            pool = (one, two)[n % 2]
+            before = pool.stats().done
+            pool.options(callback=seen.append).submit(tasks.same, n)
+            eventually(lambda: pool.stats().done > before)  # noqa: B023
+        assert seen == []
+        one.submit(tasks.nothing).result(HANG)
+        assert seen == list(range(20))
+
+
+def test_none_runs_inside_one_of_another_executor(notes: Notes) -> None:
+    depth: list[int] = []
+    deepest: list[int] = []
+
+    def callback(n: int) -> None:
+        depth.append(n)
+        deepest.append(len(depth))
+        assert other.submit(tasks.square, n).result(HANG) == n * n
+        assert other.run_callbacks(0) == 0
+        depth.pop()
+
+    with ProcessPoolExecutor(1) as pool, ProcessPoolExecutor(1) as other:
+        calls = pool.options(callback=callback), other.options(callback=callback)
+        wait([call.submit(tasks.same, n) for n in range(10) for call in calls], HANG)
+    assert deepest == [1] * 20
+
+
+def test_wait_and_as_completed_over_several_executors(notes: Notes) -> None:
+    with ProcessPoolExecutor(1) as one, ProcessPoolExecutor(1) as two, ProcessPoolExecutor(1) as three:
+        for waits in (lambda fs: wait(fs, HANG).done, lambda fs: set(as_completed(fs, HANG))):
+            futures = {pool.options(**notes.both()).submit(tasks.same, n) for n, pool in enumerate((one, two, three))}
+            assert waits(futures) == futures
+        assert sorted(notes.results) == [0, 0, 1, 1, 2, 2]
+        assert notes.threads == {threading.current_thread()}
+
+
+def test_a_wait_over_several_executors_is_woken_by_each(tmp_path: Path) -> None:
+    with ProcessPoolExecutor(1) as one, ProcessPoolExecutor(1) as two:
+        for pool, other in ((one, two), (two, one)):
+            gate = new_gate(tmp_path)
+            late = pool.submit(tasks.stop_at, gate)
+            early = other.submit(tasks.pause, 0.02)
+            assert wait([late, early], HANG, FIRST_COMPLETED).done == {early}
+            with pytest.raises(TimeoutError):
+                list(as_completed([late, early], 0.01))
+            gate.open()
+            assert wait([late, early], HANG).done == {late, early}
+
+
+def test_a_forked_child_runs_none_of_its_parents(pool: ProcessPoolExecutor, notes: Notes) -> None:
+    pool.options(**notes.both()).submit(tasks.square, 3)
+    settle(pool, 1)
+
+    def act() -> Any:
+        with ProcessPoolExecutor(1) as own:
+            return own.submit(tasks.square, 2).result(HANG), notes.results
+
+    assert in_forked_child(act) == "returned (4, [])"
+
+
+# --- done, and due ------------------------------------------------------------------------------------------
+
+
+def test_what_is_seen_to_be_done_has_its_callback_due(pool: ProcessPoolExecutor, notes: Notes) -> None:
+    calls = pool.options(**notes.both())
+    for n in range(300):
+        future = calls.submit(tasks.same, n)
+        while not future.done():
+            pass
+        pool.run_callbacks(0)
+        assert len(notes) == n + 1
+
+
+def test_a_callback_finds_its_future_done(pool: ProcessPoolExecutor) -> None:
+    seen: list[bool] = []
+    futures: list[Any] = []
+    for n in range(300):
+        futures.append(pool.options(callback=lambda n: seen.append(futures[n].done())).submit(tasks.same, n))
+        pool.run_callbacks(0)
+    wait(futures, HANG)
+    assert seen == [True] * 300
+
+
+def test_asking_for_a_result_that_is_there_runs_its_callback(pool: ProcessPoolExecutor, notes: Notes) -> None:
+    future = pool.options(**notes.both()).submit(tasks.square, 3)
+    settle(pool, 1)
+    assert future.done()
+    assert len(notes) == 0
+    assert future.result() == 9
+    assert notes.results == [9]
 
 
 # --- what a callback may do ---------------------------------------------------------------------------------

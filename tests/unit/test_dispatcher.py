@@ -19,6 +19,7 @@ class FakeLoop:
     """Notes that it was woken; when a thread waits, does one thing after the other that it was told."""
 
     def __init__(self) -> None:
+        self.lock = threading.Lock()
         self.woken = 0
         self.deadlines: list[float | None] = []
         self.meanwhile: list[Callable[[], object]] = []
@@ -50,6 +51,7 @@ def dispatcher(loop: FakeLoop) -> Iterator[Dispatcher]:
     dispatcher = Dispatcher(loop)  # type: ignore[arg-type]
     yield dispatcher
     dispatcher.close()
+    dispatcher.inbox.pending.clear()  # this thread's, which the next test has as well
 
 
 def in_thread(act: Callable[[], Any]) -> Any:
@@ -180,7 +182,7 @@ def test_wait_ends_with_its_timeout_or_when_nothing_more_will_come(dispatcher: D
 
 def test_whoever_waits_is_woken(dispatcher: Dispatcher) -> None:
     waiters = [Waiter(), Waiter()]
-    dispatcher.waiters += waiters  # type: ignore[arg-type]
+    dispatcher.inbox.waiters += waiters  # type: ignore[arg-type]
     dispatcher.put(len, "")
     assert [waiter.woken for waiter in waiters] == [1, 1]
     dispatcher.close()
