@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
+from ._interrupt import is_interrupt
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -76,13 +78,22 @@ async def _from_sync(iterable: Iterable[Any]) -> AsyncIterator[Any]:
 async def shutdown(executor: ProcessPoolExecutor) -> None:
     """Wait for the executor's work and its callbacks without stopping the loop, then end it."""
     session = executor._session
+    try:
+        await _finish_work(session)
+    except asyncio.CancelledError as error:
+        if is_interrupt(error):
+            executor._abort()
+        raise
+    await asyncio.get_running_loop().run_in_executor(None, executor.shutdown)
+    session.run_callbacks(0)  # of what was submitted meanwhile
+
+
+async def _finish_work(session: Session) -> None:
     dispatcher = session.dispatcher
     session.note_asyncio()
     while session.outstanding or (dispatcher.has_due() and dispatcher.is_current()):
         await _wait_until_idle(session)
         session.run_callbacks(0)
-    await asyncio.get_running_loop().run_in_executor(None, executor.shutdown)
-    session.run_callbacks(0)  # of what was submitted meanwhile
 
 
 async def _wait_until_idle(session: Session) -> None:

@@ -7,6 +7,7 @@ import threading
 import weakref
 from concurrent.futures import process as _standard
 
+from ._interrupt import is_interrupt
 from ._start import launch_fork_server, refuse_while_importing_main
 
 TYPE_CHECKING = False
@@ -317,7 +318,7 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
+        if kind is not None and is_interrupt(error):
             self._abort()
         else:
             self.shutdown(wait=True)
@@ -326,7 +327,12 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         self._session.note_asyncio()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None and is_interrupt(error):
+            self._abort()  # blocks the loop, for an instant
+            return
         from ._asyncio import shutdown
 
         await shutdown(self)

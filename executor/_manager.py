@@ -7,8 +7,8 @@ import weakref
 from functools import partial
 from time import monotonic
 
-from ._engine import Engine
-from ._errors import ForkedExecutor, WorkerLost
+from ._engine import Engine, _Stopped
+from ._errors import ForkedExecutor
 from ._session import Session
 from ._settings import Settings
 from ._worker import WorkerState
@@ -79,11 +79,11 @@ class WorkerManager:
         return Session(self._engine, options)
 
     def _kill_session(self, session: Session, *, everything: bool) -> None:
-        """Kill the workers that run tasks of this session, or all of them."""
+        """Kill the workers that run tasks of this session, or all of them; what they ran is cancelled."""
         engine = self._engine
         with engine.lock:
             victims = [
-                (worker, WorkerLost(reason="was killed: the program was interrupted"))
+                (worker, _Stopped())
                 for worker in engine.supervisor.workers.values()
                 if everything or any(lease.task.session is session for lease in worker.leases.values())
             ]

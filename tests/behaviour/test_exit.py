@@ -63,6 +63,32 @@ def assert_ends_by_ctrl_c(method: str, waits: str, directory: Path) -> None:
         assert run.out.splitlines() == ["ready"]
 
 
+IN_ASYNCIO = ["gather", "plain with", "in another task", "amap", "task group", "without with", "end of with"]
+
+
+@pytest.mark.parametrize(("start_method", "waits"), cases(["result"], IN_ASYNCIO))
+def test_one_ctrl_c_ends_an_asyncio_program(start_method: str, waits: str, tmp_path: Path) -> None:
+    with program("ctrl_c_asyncio.py", start_method, waits, directory=tmp_path) as run:
+        run.wait_line("ready")
+        run.signal_group(signal.SIGINT)
+        assert run.wait(SOON) == -signal.SIGINT, run.err
+        run.wait_family_gone(SOON)
+        # asyncio's own: what ended the main task, and the KeyboardInterrupt that it makes of it.
+        assert run.err.count("Traceback (most recent call last)") == 2, run.err
+        assert run.err.splitlines()[-1] == "KeyboardInterrupt"
+        assert run.out.splitlines() == ["ready"]
+
+
+@pytest.mark.parametrize("waits", ["result", "in another task", "end of with"])
+def test_ctrl_c_in_asyncio_that_is_caught_leaves_no_worker(waits: str, tmp_path: Path) -> None:
+    with program("ctrl_c_asyncio.py", "forkserver", waits, "caught", directory=tmp_path) as run:
+        run.wait_line("ready")
+        run.signal_group(signal.SIGINT)
+        assert run.wait_line("workers") == "[]"
+        assert run.wait(SOON) == 0
+        assert run.err == ""
+
+
 @pytest.mark.parametrize(("start_method", "verb"), cases(["terminate_workers"], ["kill_workers"]))
 def test_a_program_that_ends_its_workers_on_ctrl_c(start_method: str, verb: str, tmp_path: Path) -> None:
     with program("ctrl_c.py", start_method, verb, directory=tmp_path) as run:
