@@ -59,7 +59,7 @@ class Callbacks(Dispatcher):
         callback = options.callback if succeeded else options.error_callback
         if callback is None:
             return
-        if options.callback_thread is not None:
+        if options.callback_thread is not None:  # a loop, from `bound`: what a caller names is refused
             try:
                 options.callback_thread.call_soon_threadsafe(callback, value)
                 return
