@@ -48,6 +48,7 @@ SECTIONS = {
         "TaskTimeout",
         "SoftTimeout",
         "DependencyFailed",
+        "TooManyPending",
         "ForkedExecutor",
         "RemoteException",
     ],

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         RestartLimitReached,
         SoftTimeout,
         TaskTimeout,
+        TooManyPending,
         WorkerLost,
     )
     from ._executor import ProcessPoolExecutor
@@ -85,6 +86,7 @@ _HOMES = {
     "Stats": "executor._stats",
     "TaskInfo": "executor._current",
     "TaskTimeout": "executor._errors",
+    "TooManyPending": "executor._errors",
     "WorkerInfo": "executor._current",
     "WorkerLost": "executor._errors",
     "WorkerManager": "executor._manager",
@@ -126,6 +128,7 @@ __all__ = [
     "TaskInfo",
     "TaskTimeout",
     "TimeoutError",
+    "TooManyPending",
     "WorkerInfo",
     "WorkerLost",
     "WorkerManager",

@@ -10,9 +10,10 @@ from collections import deque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from ._task import Task
+    from ._worker import Worker
 
 __all__ = ["Backlog"]
 
@@ -76,6 +77,14 @@ class Backlog:
             self._wide = {task for task in self._wide if task.is_open()}
             total += sum(task.size() - 1 for task in self._wide)
         return total
+
+    def seen_by(self, worker: Worker) -> Backlog:
+        """What that worker may take of it: `PlacedBacklog` has a narrower answer."""
+        return self
+
+    def wanted_slots(self) -> Collection[int]:
+        """Slots whose workers alone may run some of the tasks."""
+        return ()
 
     def __iter__(self) -> Iterator[Task]:
         for queue in self._ordered:

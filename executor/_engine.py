@@ -24,15 +24,17 @@ from ._forksafety import on_fork_in_child
 from ._loop import Loop
 from ._messages import HEADER, Kind, pad
 from ._pickling import decode_parcel
+from ._placement import PlacedBacklog
 from ._policy import Estimates
+from ._resources import Tokens
 from ._status import ITEM
 from ._supervisor import Supervisor
 from ._watch import Watch
-from ._worker import Lease, Worker, WorkerState
+from ._worker import HoldingLease, Lease, Worker, WorkerState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from typing import Any
 
     from ._session import Session
@@ -58,7 +60,8 @@ class Engine:
         self.settings = settings
         self.loop = Loop("executor-loop", self._end_of_turn, self._crashed)
         self.lock = self.loop.lock
-        self.backlog = Backlog()  # guarded by lock, as all below
+        self.backlog: Backlog | PlacedBacklog = Backlog()  # guarded by lock, as all below
+        self.tokens = Tokens(settings.resources, self._on_tokens_freed)
         self.estimates = Estimates()
         self.supervisor = Supervisor(self.loop, settings, self)
         self.watch = Watch(self.loop, settings, self.supervisor)
@@ -95,10 +98,14 @@ class Engine:
         supervisor = self.supervisor
         with self.lock:
             if queue:
+                if task.options.placed:
+                    self._place()
                 self.backlog.add(task)
             if not self._started:
                 self.start()
             worker = next(reversed(supervisor.idle.values())) if supervisor.idle else None
+            if worker is not None and task.options.placed:
+                worker = self.backlog.idle_for(task, supervisor.idle.values())  # type: ignore[union-attr]  # it is placed
             grow = worker is None and self._grows()
             if grow and self.settings.forks_here:
                 supervisor.start_needed()
@@ -115,6 +122,30 @@ class Engine:
             self._submits += 1
             if not self._submits % _POLL_EVERY:
                 self.loop.poll()
+
+    def _place(self) -> None:
+        """From now on the backlog is one that knows slots, keys and resources. With the lock."""
+        if isinstance(self.backlog, Backlog):
+            self.backlog = PlacedBacklog(self.backlog, self.settings, self.tokens, self._fail_displaced)
+
+    def _fail_displaced(self, task: Task) -> None:
+        task.fail(ValueError(f"slot {task.options.slot}: the executor has {self.settings.max_workers} workers by now"))
+        self.resolve(task, failed=True)
+
+    def on_resized(self) -> None:
+        """There are more or fewer slots."""
+        with self.lock:
+            if isinstance(self.backlog, PlacedBacklog):
+                self.backlog.resized()
+        self.loop.wake()
+
+    def _on_tokens_freed(self) -> None:
+        """Tasks that waited for them may be for any worker. With the lock."""
+        self._hungry.update(self.supervisor.idle)
+        self.loop.call_soon(self.supervisor.start_needed)
+
+    def wanted_slots(self) -> Collection[int]:
+        return self.backlog.wanted_slots()
 
     def _grows(self) -> bool:
         """Whether one more worker is to be started. With the lock."""
@@ -163,7 +194,7 @@ class Engine:
 
     def _lease(self, worker: Worker) -> list[Lease]:
         """The next batch for a worker. With the lock."""
-        backlog = self.backlog
+        backlog = self.backlog.seen_by(worker)
         task = backlog.head()
         if task is None:
             return []
@@ -199,7 +230,10 @@ class Engine:
 
     def _lease_one(self, worker: Worker, task: Task, key: Any, cost: float) -> Lease:
         number = worker.next_lease
-        lease = Lease(number, task, key, cost)
+        if needed := task.options.requirement:
+            lease: Lease = HoldingLease(number, task, key, cost, self.tokens.take(needed))
+        else:
+            lease = Lease(number, task, key, cost)
         worker.next_lease = number + 1
         worker.leases[number] = lease
         worker.in_hand += cost

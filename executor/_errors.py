@@ -11,6 +11,8 @@
     RuntimeError
       ForkedExecutor             a forked child touched its parent's executor
       DependencyFailed           a future among the arguments failed, so the task did not run
+    queue.Full
+      TooManyPending             `max_pending` calls are not done, and whoever submits is not to wait
     Exception
       RemoteException            stands for an exception that could not be pickled or rebuilt
 
@@ -19,6 +21,7 @@ Each keeps its facts as attributes, makes its sentence from them, and can be pic
 
 from __future__ import annotations
 
+import queue
 import signal
 from concurrent.futures.process import BrokenProcessPool
 
@@ -37,6 +40,7 @@ __all__ = [
     "RestartLimitReached",
     "SoftTimeout",
     "TaskTimeout",
+    "TooManyPending",
     "WorkerLost",
     "describe_exit",
     "signal_name",
@@ -234,6 +238,17 @@ class DependencyFailed(_Facts, RuntimeError):
 
     def __str__(self) -> str:
         return f"{self.task} did not run: a future among its arguments failed"
+
+
+class TooManyPending(_Facts, queue.Full):
+    """Nothing was submitted: as many calls as ``max_pending`` allows are not done, and ``when_full`` is "raise"."""
+
+    def __init__(self, limit: int = 0) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"{self.limit} calls are not done, which is max_pending: submit when one of them is"
 
 
 class RemoteException(_Facts, Exception):

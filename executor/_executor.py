@@ -12,7 +12,7 @@ from ._start import launch_fork_server, refuse_while_importing_main
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
     from multiprocessing.context import BaseContext
     from types import TracebackType
     from typing import Any, Self, TypeVar
@@ -60,7 +60,13 @@ class Submitter:
 
     def options(self, **changes: Any) -> Submitter:
         """These options with some of them changed."""
-        return Submitter(self._executor, self._options.changed(changes))
+        return self._executor._submitter(self._options.changed(changes))
+
+    def broadcast(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> list[Future[T]]:
+        """As the executor's, with these options."""
+        from ._broadcast import broadcast
+
+        return broadcast(self._executor, self._options, fn, args, kwargs)
 
 
 class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
@@ -79,6 +85,9 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
     ``idle_timeout``: how long an idle worker above ``min_workers`` is kept.
     ``cancel_running``: Future.cancel() also stops a task that runs.
     ``finalizer``: called in a worker before it retires.
+    ``resources``: tokens for the whole pool, such as ``{"gpu": 2}``; see `options`.
+    ``max_pending``: calls submitted and not done, those that run included; `submit` waits for room, and runs callbacks
+    meanwhile, or raises TooManyPending if ``when_full`` is "raise". A map has its ``buffersize`` instead.
     ``manager``: a WorkerManager whose workers this executor borrows; the arguments about workers are the manager's.
     """
 
@@ -103,6 +112,9 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         restart_intensity: RestartIntensity | None = None,
         backoff: Backoff | None = None,
         manager: WorkerManager | None = None,
+        resources: Mapping[str, int] | None = None,
+        max_pending: int | None = None,
+        when_full: str = "wait",
     ) -> None:
         # Not super().__init__(): nothing of the standard engine is wanted, only its face.
         if manager is None:
@@ -110,12 +122,17 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         from ._manager import WorkerManager
         from ._options import Options
 
+        if max_pending is not None:
+            from ._room import Room, check_max_pending
+
+            check_max_pending(max_pending)
         options = Options(
             timeout=task_timeout,
             soft_timeout=soft_timeout,
             retries=task_retries,
             retry_on_timeout=retry_on_timeout,
             cancel_running=cancel_running,
+            when_full=when_full,
         )
         workers: dict[str, Any] = {
             "max_workers": max_workers,
@@ -130,6 +147,7 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
             "finalizer": finalizer,
             "restart_intensity": restart_intensity,
             "backoff": backoff,
+            "resources": resources,
         }
         self._owns_manager = manager is None
         if manager is None:
@@ -140,6 +158,8 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
                 raise ValueError(f"{given[0]} is the manager's: it cannot be given with manager=")
         self._manager = manager
         self._session: Session = manager._open_session(options)
+        if max_pending is not None:
+            self._session.room = Room(self._session, max_pending)
         # Libraries read these of the standard class.
         self._max_workers: int = manager._settings.max_workers
         self._mp_context: BaseContext = manager._settings.context
@@ -254,9 +274,29 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
     def options(self, **changes: Any) -> Submitter:
         """This executor's `submit` and `map` with other options: ``timeout``, ``soft_timeout`` (seconds),
         ``retries``, ``retry_on_timeout``, ``cancel_running``, ``priority`` (higher first), ``callback``,
-        ``error_callback``, ``callback_thread``, ``name``.
+        ``error_callback``, ``callback_thread``, ``name``, ``when_full``, and where a task is to run:
+
+        ``slot``: in the worker that has this slot. ``key``: tasks with equal keys in one worker while it lives, then
+        in its successor, for what they keep there. ``resources``: tokens that it holds while it runs. ValueError for a
+        slot or for resources that there are not.
         """
-        return Submitter(self, self._session.options.changed(changes))
+        return self._submitter(self._session.options.changed(changes))
+
+    def _submitter(self, options: Options) -> Submitter:
+        if options.placed:
+            self._session.check_placement(options)
+        return Submitter(self, options)
+
+    def broadcast(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> list[Future[T]]:
+        """Run ``fn(*args, **kwargs)`` once in every worker; the futures, by slot.
+
+        All ``max_workers`` are started for it, and each runs it before what it has not begun. It does not run again:
+        the future of a worker that dies meanwhile fails with WorkerLost, and workers that start later do not run it
+        (that is what an initializer is for). Raises what `submit` raises.
+        """
+        from ._broadcast import broadcast
+
+        return broadcast(self, self._session.options, fn, args, kwargs)
 
     # --- callbacks ------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from ._worker import WorkerState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from multiprocessing.context import BaseContext
     from types import TracebackType
     from typing import Any, Self
@@ -52,6 +52,7 @@ class WorkerManager:
         finalizer: Callable[[], object] | None = None,
         restart_intensity: RestartIntensity | None = None,
         backoff: Backoff | None = None,
+        resources: Mapping[str, int] | None = None,
     ) -> None:
         self._settings = Settings(
             max_workers,
@@ -66,6 +67,7 @@ class WorkerManager:
             finalizer=finalizer,
             restart_intensity=restart_intensity,
             backoff=backoff,
+            resources=resources,
         )
         self._engine = Engine(self._settings)
         _engines.add(self._engine)

@@ -212,6 +212,8 @@ class Map(Task):
         self.waiters: list[Any] = []
         self.closed = False
         self._buffersize = buffersize
+        if options.placed:
+            session.check_placement(options)
         if options.calls_back:
             session.expect_callbacks(options)
         self._input: Iterator[Any] = zip(*iterables, strict=False) if self.star else iter(iterables[0])

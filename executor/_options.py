@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 
 from ._policy import positive
+from ._resources import parse_resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping
     from typing import Any
 
 __all__ = ["Options"]
@@ -16,7 +18,7 @@ __all__ = ["Options"]
 class _Derived:
     """What follows from options, and is none."""
 
-    __slots__ = ("calls_back",)
+    __slots__ = ("calls_back", "placed", "requirement")
 
 
 class Options(_Derived):
@@ -27,12 +29,16 @@ class Options(_Derived):
         "callback_thread",
         "cancel_running",
         "error_callback",
+        "key",
         "name",
         "priority",
+        "resources",
         "retries",
         "retry_on_timeout",
+        "slot",
         "soft_timeout",
         "timeout",
+        "when_full",
     )
 
     def __init__(
@@ -48,6 +54,10 @@ class Options(_Derived):
         error_callback: Any = None,
         callback_thread: Any = None,
         name: str | None = None,
+        slot: int | None = None,
+        key: Hashable | None = None,
+        resources: Mapping[str, int] | None = None,
+        when_full: str = "wait",
     ) -> None:
         if not isinstance(retries, int) or retries < 0:
             raise ValueError("retries must be an integer >= 0")
@@ -69,6 +79,19 @@ class Options(_Derived):
         self.calls_back = callback is not None or error_callback is not None
         self.callback_thread = callback_thread
         self.name = name
+        if slot is not None and (isinstance(slot, bool) or not isinstance(slot, int)):
+            raise TypeError(f"slot is to be an int, not {type(slot).__name__}")
+        if slot is not None and key is not None:
+            raise ValueError("either slot or key: each says which worker is to run the task")
+        hash(key)  # TypeError for what cannot be one
+        if when_full not in ("wait", "raise"):
+            raise ValueError(f'when_full is to be "wait" or "raise", not {when_full!r}')
+        self.when_full = when_full
+        self.slot = slot
+        self.key = key
+        self.resources = resources
+        self.requirement = parse_resources(resources)
+        self.placed = slot is not None or key is not None or bool(self.requirement)
 
     @property
     def watched(self) -> bool:

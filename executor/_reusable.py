@@ -56,6 +56,7 @@ def _resize(executor: ProcessPoolExecutor, max_workers: int | None) -> None:
         executor._max_workers = max_workers
         if engine._started:
             engine.loop.call_soon(partial(engine.supervisor.resize, max_workers))
+            engine.loop.call_soon(engine.on_resized)
             engine.loop.call_soon(engine.supervisor.start_needed)
         else:
             engine.supervisor.resize(max_workers)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from ._engine import Engine
+    from ._room import Room
     from ._task import Task
 
     T = TypeVar("T")
@@ -43,6 +44,7 @@ class Session:
         "others",
         "outstanding",
         "owner_pid",
+        "room",
         "starts_waiting",
         "submitted",
         "waiters",
@@ -55,6 +57,7 @@ class Session:
         self.main_by_value = engine.settings.main_by_value()
         self.dispatcher = Dispatcher(engine.loop)
         self.others: dict[Any, Dispatcher] = {}  # by callback_thread: where else callbacks are to run
+        self.room: Room | None = None  # where max_pending is given
         self.closed: str | None = None  # why it takes nothing more
         self.abandoned = False  # what comes back without having run is cancelled
         self.starts_waiting = True  # False: a call that waits for another's result is cancelled when it comes
@@ -81,6 +84,21 @@ class Session:
         self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
     ) -> Future[T]:
         """A future for the call. Any thread."""
+        if self.room is None:
+            return self._submit(fn, args, kwargs, options)
+        self.room.enter(options)
+        try:
+            return self._submit(fn, args, kwargs, options)
+        except BaseException:
+            with self.lock:
+                self.room.leave()
+            raise
+
+    def _submit(
+        self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
+    ) -> Future[T]:
+        if options.placed:
+            self.check_placement(options)
         if options.calls_back:
             self.expect_callbacks(options)
         future: Future[T] = Future(self, (fn, args, kwargs), options)
@@ -98,6 +116,14 @@ class Session:
             self.submitted += 1
         self.engine.submit(future)
         return future
+
+    def check_placement(self, options: Options) -> None:
+        """ValueError if no worker will ever run a task with these options. Any thread."""
+        workers = self.engine.settings.max_workers
+        if options.slot is not None and not 0 <= options.slot < workers:
+            raise ValueError(f"slot {options.slot}: this executor's workers have slots 0 to {workers - 1}")
+        if options.requirement:
+            self.engine.tokens.check(options.requirement)
 
     def _submit_dependent(self, future: Future[T]) -> Future[T]:
         from ._pipeline import submit_dependent
@@ -130,6 +156,8 @@ class Session:
                 self.failed += 1
             else:
                 self.done += 1
+            if self.room is not None:
+                self.room.leave()
         self.outstanding -= 1  # last: whoever sees nothing outstanding finds all callbacks queued
         if not self.outstanding:
             self.wake()
@@ -269,6 +297,8 @@ class Session:
         """Take nothing more. With the lock."""
         if self.closed is None:
             self.closed = why
+            if self.room is not None:
+                self.wake()
 
     def leave(self) -> None:
         """Nothing is outstanding and nothing will be: the engine may forget this session. Any thread."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 
 from ._policy import Backoff, Quota, RestartIntensity, positive
+from ._resources import parse_resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from multiprocessing.context import BaseContext
     from typing import Any
 
@@ -53,6 +54,7 @@ class Settings:
         "max_workers",
         "min_workers",
         "quota",
+        "resources",
     )
 
     def __init__(
@@ -70,6 +72,7 @@ class Settings:
         finalizer: Callable[[], object] | None = None,
         restart_intensity: RestartIntensity | None = None,
         backoff: Backoff | None = None,
+        resources: Mapping[str, int] | None = None,
     ) -> None:
         from ._pickling import encode
         from ._start import choose_context
@@ -81,6 +84,7 @@ class Settings:
             raise TypeError("finalizer must be a callable")
         check_min_workers(min_workers, self.max_workers)
         self.quota = Quota(max_tasks_per_child, max_memory_per_child, max_age_per_child)
+        self.resources = parse_resources(resources)
         self.context = choose_context(mp_context, initargs)
         self.initializer = initializer
         self.initargs = initargs

@@ -25,6 +25,7 @@ from ._worker import Worker, WorkerState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import Protocol
 
     from ._loop import Loop
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
         def demand(self) -> int:
             """How many more calls wait than there are workers about to be free. With the lock."""
+
+        def wanted_slots(self) -> Collection[int]:
+            """Slots whose workers alone may run some of the calls that wait. With the lock."""
 
         def on_frames(self, worker: Worker, *, last: bool = False) -> None:
             """The worker has said something; ``last``: and will say nothing more."""
@@ -100,7 +104,15 @@ class Supervisor:
             return False
         if serving < self._settings.min_workers:
             return True
-        return self._owner.demand() > starting + len(self.idle)
+        return self._owner.demand() > starting + len(self.idle) or self._lacks_slot()
+
+    def _lacks_slot(self) -> bool:
+        """Whether tasks wait for a slot that no worker has or is about to get."""
+        wanted = self._owner.wanted_slots()
+        if not wanted:
+            return False
+        slots = [worker.slot for worker in self.workers.values()]
+        return len(set(wanted).difference(slots)) > slots.count(-1)
 
     def may_grow(self) -> bool:
         """Whether it is worth asking `wants_worker`: all are there already, mostly. Any thread."""
@@ -189,7 +201,7 @@ class Supervisor:
             worker = self._without_slot.pop(next(iter(self._without_slot)))
             if worker.state is WorkerState.DEAD:
                 continue
-            worker.slot = heappop(self._free_slots)  # free again when the worker has gone
+            worker.slot = self._take_slot()  # free again when the worker has gone
             if not worker.is_set_up:
                 self._set_up(worker)
                 continue
@@ -208,6 +220,15 @@ class Supervisor:
                 self._loop.call_at(worker.ready_at + self._settings.quota.age, partial(self._on_age, worker))
                 self._loop.call_at(worker.ready_at + self._settings.quota.age * 0.9, self.start_needed)
             self._owner.on_free(worker)
+
+    def _take_slot(self) -> int:
+        """The lowest that is free, of those that tasks wait for if there are such."""
+        wanted = [slot for slot in self._owner.wanted_slots() if slot in self._free_slots]
+        if not wanted:
+            return heappop(self._free_slots)
+        self._free_slots.remove(min(wanted))
+        heapify(self._free_slots)
+        return min(wanted)
 
     def mind_output(self, worker: Worker) -> None:
         """Have the loop write the rest when the socket takes it. Any thread."""

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
     from typing import Any
 
+    from ._resources import Held
     from ._task import Task
 
-__all__ = ["Lease", "Worker", "WorkerState"]
+__all__ = ["HoldingLease", "Lease", "Worker", "WorkerState"]
 
 
 class WorkerState(enum.IntEnum):
@@ -50,11 +51,23 @@ class Lease:
 
     __slots__ = ("cost", "key", "number", "task")
 
+    held: Held | None = None  # tokens that are free again when the lease is over
+
     def __init__(self, number: int, task: Task, key: Any, cost: float) -> None:
         self.number = number
         self.task = task
         self.key = key
         self.cost = cost
+
+
+class HoldingLease(Lease):
+    """A lease that holds tokens."""
+
+    __slots__ = ("held",)
+
+    def __init__(self, number: int, task: Task, key: Any, cost: float, held: Held) -> None:
+        super().__init__(number, task, key, cost)
+        self.held = held
 
 
 class Worker:
@@ -291,6 +304,8 @@ class Worker:
         """The lease is over, however."""
         del self.leases[lease.number]
         self.in_hand = self.in_hand - lease.cost if self.leases else 0.0
+        if lease.held is not None:
+            lease.held.release()
 
     # --- ending -------------------------------------------------------------------------------------------
 

@@ -58,6 +58,7 @@ REFUSED_ARGUMENTS: Mapping[str, tuple[Any, str]] = {
     "backoff": (None, "the nanny of each worker restarts it"),
     "manager": (None, "the cluster keeps its workers warm by itself"),
     "max_pending": (None, "use map(buffersize=), or wait for futures before submitting more"),
+    "when_full": ("wait", "use map(buffersize=), or wait for futures before submitting more"),
     "trace": (None, "use Dask's dashboard, or distributed.performance_report()"),
     "forward_logging": (False, _OWN_LOGS),
     "env": (None, "set the environment where the workers are started"),
