@@ -14,7 +14,7 @@ import pickle
 import threading
 from collections import deque
 from functools import partial
-from time import monotonic
+from time import monotonic, monotonic_ns
 
 from ._backlog import Backlog
 from ._channel import MAX_DESCRIPTORS
@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from ._session import Session
     from ._settings import Settings
     from ._task import Task
+    from ._trace import Tracer
 
-    Record = tuple[int, int, Any, BaseException | None, int, int]
+    Record = tuple[int, int, Any, BaseException | None, int, int, int]
 
 __all__ = ["Engine"]
 
@@ -63,6 +64,7 @@ class Engine:
         self.watch = Watch(self.loop, settings, self.supervisor)
         self.sessions: set[Session] = set()
         self.retried = 0
+        self.tracer: Tracer | None = None  # records what happens, where a trace was asked for
         self.forked = False
         self._mean = 0.01  # seconds a task takes, moving average
         self._resolved: deque[Task] = deque()  # their callbacks are due
@@ -95,6 +97,8 @@ class Engine:
         with self.lock:
             if queue:
                 self.backlog.add(task)
+            if self.tracer is not None:
+                self.tracer.queued(task)
             if not self._started:
                 self.start()
             worker = next(reversed(supervisor.idle.values()), None)
@@ -228,6 +232,8 @@ class Engine:
         """Encode and write a batch; what cannot be pickled fails alone. Without the lock."""
         calls: list[tuple[Any, ...]] = []
         fds: list[int] = []
+        tracer = self.tracer
+        began = monotonic_ns() if tracer is not None else 0
         for lease in leases:
             try:
                 call, own = lease.task.encode(lease.number)
@@ -237,11 +243,15 @@ class Engine:
                     raise
                 self._fail_unsent(worker, lease, error)
                 continue
+            if tracer is not None:
+                tracer.sent(lease, call, own)
             if fds and len(fds) + len(own) > MAX_DESCRIPTORS:
                 self._post(worker, calls, fds)
                 calls, fds = [], []
             calls.append(call)
             fds += own
+        if tracer is not None:
+            tracer.pickled(began, len(leases))
         if calls:
             self._post(worker, calls, fds)
 
@@ -305,6 +315,11 @@ class Engine:
         at, end = 0, len(body)
         leases = worker.leases
         loads = pickle.loads
+        tracer = self.tracer
+        beside = 0  # bytes
+        if tracer is not None:
+            began = monotonic_ns()
+            beside = tracer.bytes_beside(fds)
         while at < end:
             word, meta, started, duration = HEADER.unpack_from(body, at)
             size = meta >> 8
@@ -326,7 +341,9 @@ class Engine:
                     raise
                 error = failure
                 error.add_note("raised while the result of a task was loaded")
-            records.append((word, kind, value, error, started, duration))
+            records.append((word, kind, value, error, started, duration, size + beside))
+        if tracer is not None:
+            tracer.unpickled(began, len(records))
         return records
 
     def _settle(self, worker: Worker, records: list[Record]) -> None:
@@ -334,7 +351,8 @@ class Engine:
         learn = self.estimates.learn
         returned: list[Task] = []
         with self.lock:
-            for word, kind, value, error, _, duration in records:
+            tracer = self.tracer
+            for word, kind, value, error, started, duration, size in records:
                 if not word:
                     self._on_note(worker, kind, value, error)
                     continue
@@ -363,6 +381,8 @@ class Engine:
                 learn(lease.key, seconds)
                 self._mean += (seconds - self._mean) / 16
                 worker.tasks_done += 1
+                if tracer is not None:
+                    tracer.outcome(worker, lease, word >> 32, error, started, duration, size)
                 if done:
                     worker.drop(lease)
                     self.resolve(task, failed=error is not None)
@@ -387,6 +407,8 @@ class Engine:
 
     def resolve(self, task: Task, *, failed: bool) -> None:
         """Book a task that has just been settled. With the lock."""
+        if self.tracer is not None:
+            self.tracer.resolved(task)
         task.session.on_resolved(task, failed)
         if task.has_callbacks():
             self._resolved.append(task)
@@ -429,7 +451,11 @@ class Engine:
             except IndexError:  # another thread was faster
                 return
             try:
-                task.after()
+                tracer = self.tracer
+                if tracer is None:
+                    task.after()
+                else:
+                    tracer.called_back(task)
             except BaseException:  # Ctrl-C: the rest of its callbacks is not lost
                 resolved.appendleft(task)
                 self.loop.wake()
@@ -530,6 +556,8 @@ class Engine:
         if worker.state is WorkerState.DEAD or worker.words_running() != number:
             return False
         worker.sentenced = number, worker.words[ITEM]
+        if self.tracer is not None:
+            self.tracer.losing(worker, worker.leases[number])
         worker.revoke()
         self.supervisor.kill(worker, _Stopped())
         return True
@@ -568,6 +596,9 @@ class Engine:
             self.fail_pending(worker.initializer_error)
         running = worker.running()
         sentenced = worker.sentenced
+        tracer = self.tracer
+        if tracer is not None:
+            tracer.ended(worker)
         returned: list[Task] = []
         for lease in list(worker.leases.values()):
             worker.drop(lease)
@@ -582,7 +613,11 @@ class Engine:
                 returned.append(lease.task)
                 continue
             lost, rest = lease.task.isolate(item)
+            if tracer is not None:
+                tracer.losing(worker, lease)
             self._lost(worker, lost, final)
+            if tracer is not None:
+                tracer.lost(lost, final)
             if rest is not None:
                 returned.append(rest)
         self._give_back(returned)
@@ -653,8 +688,17 @@ class Engine:
                 session.wake()
             self.loop.close()
         self.call_back()
+        self.end_trace()
 
     # --- ending ---------------------------------------------------------------------------------------------
+
+    def end_trace(self) -> None:
+        """Write what is being traced, if anything is. Any thread."""
+        tracer = self.tracer
+        if tracer is not None:
+            from ._trace import stop_trace
+
+            stop_trace(self, tracer)
 
     def stop(self) -> None:
         """Retire the workers; the loop ends when the last has gone. Any thread, without the lock."""
@@ -667,6 +711,7 @@ class Engine:
 
     def _end(self) -> None:
         """The last worker has gone. What initializers were given is not to wait for the garbage collector."""
+        self.end_trace()
         self.settings.release()
         self.loop.close()
         if not self._started:
@@ -687,6 +732,7 @@ class Engine:
     def after_fork_in_child(self) -> None:
         """The workers are the parent's: whoever uses this engine here is told so (`_forksafety`)."""
         self.forked = True
+        self.tracer = None
         self.lock = self.loop.lock = threading.RLock()
         self.loop.after_fork_in_child()
         for worker in self.supervisor.workers.values():

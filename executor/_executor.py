@@ -11,7 +11,9 @@ from ._start import launch_fork_server, refuse_while_importing_main
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import os
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
     from multiprocessing.context import BaseContext
     from types import TracebackType
     from typing import Any, Self, TypeVar
@@ -79,6 +81,8 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
     ``cancel_running``: Future.cancel() also stops a task that runs.
     ``finalizer``: called in a worker before it retires.
     ``manager``: a WorkerManager whose workers this executor borrows; the arguments about workers are the manager's.
+    ``trace``: a file to which a trace of all tasks and workers is written, complete when the executor has ended;
+    OSError if it cannot be written. See `trace()`.
     """
 
     def __init__(
@@ -102,6 +106,7 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         restart_intensity: RestartIntensity | None = None,
         backoff: Backoff | None = None,
         manager: WorkerManager | None = None,
+        trace: str | os.PathLike[str] | None = None,
     ) -> None:
         # Not super().__init__(): nothing of the standard engine is wanted, only its face.
         if manager is None:
@@ -146,6 +151,19 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         _live.add(self)
         self._collected = weakref.finalize(self, _end_quietly, self._session, self._owns_manager)
         self._collected.atexit = False
+        if trace is not None:
+            self._start_trace(trace)
+
+    def _start_trace(self, path: str | os.PathLike[str]) -> None:
+        from ._trace import start_trace
+
+        session = self._session
+        try:
+            start_trace(session.engine, path, None if self._owns_manager else session)
+        except BaseException:  # there will be no executor
+            self._collected.detach()
+            _finish(session, self._owns_manager)
+            raise
 
     @property
     def _broken(self) -> str | bool:  # type: ignore[override]  # looked at, never set
@@ -286,6 +304,16 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         from ._stats import worker_stacks
 
         return worker_stacks(self._session.engine, timeout)
+
+    def trace(self, path: str | os.PathLike[str]) -> AbstractContextManager[None]:
+        """``with executor.trace(path):`` writes what its workers do in the block to a file, for Perfetto and for
+        ``python -m executor report``: each task, each worker's life, memory, how many tasks waited.
+
+        Raises OSError if the file cannot be written, RuntimeError if a trace of these workers is being recorded.
+        """
+        from ._trace import tracing
+
+        return tracing(self._session.engine, path)
 
     # --- ending ---------------------------------------------------------------------------------------------
 

@@ -45,9 +45,15 @@ class WorkerState(enum.IntEnum):
 
 
 class Lease:
-    """This task is with that worker. ``cost`` is the estimate (seconds) it was leased with, from ``key``'s record."""
+    """This task is with that worker. ``cost`` is the estimate (seconds) it was leased with, from ``key``'s record.
 
-    __slots__ = ("cost", "key", "number", "task")
+    ``bytes``, the size of its call (of each of its items), is set where a trace is recorded.
+    """
+
+    __slots__ = ("bytes", "cost", "key", "number", "task")
+
+    if TYPE_CHECKING:
+        bytes: int
 
     def __init__(self, number: int, task: Task, key: Any, cost: float) -> None:
         self.number = number
