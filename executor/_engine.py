@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+    from ._metrics import Durations
     from ._session import Session
     from ._settings import Settings
     from ._task import Task
@@ -65,6 +66,7 @@ class Engine:
         self.sessions: set[Session] = set()
         self.retried = 0
         self.tracer: Tracer | None = None  # records what happens, where a trace was asked for
+        self.durations: Durations | None = None  # of tasks, once metrics were asked for
         self.forked = False
         self._mean = 0.01  # seconds a task takes, moving average
         self._resolved: deque[Task] = deque()  # their callbacks are due
@@ -352,6 +354,7 @@ class Engine:
         returned: list[Task] = []
         with self.lock:
             tracer = self.tracer
+            durations = self.durations
             for word, kind, value, error, started, duration, size in records:
                 if not word:
                     self._on_note(worker, kind, value, error)
@@ -381,6 +384,8 @@ class Engine:
                 learn(lease.key, seconds)
                 self._mean += (seconds - self._mean) / 16
                 worker.tasks_done += 1
+                if durations is not None:
+                    durations.add(duration)
                 if tracer is not None:
                     tracer.outcome(worker, lease, word >> 32, error, started, duration, size)
                 if done:

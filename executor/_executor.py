@@ -296,6 +296,14 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
 
         return snapshot(self._session.engine, [self._session])
 
+    def metrics(self) -> str:
+        """The same in the OpenMetrics text form, for Prometheus; and a histogram of how long tasks took since this was
+        first called (of all executors that borrow the same workers).
+        """
+        from ._metrics import metrics
+
+        return metrics(self._session.engine, [self._session])
+
     def worker_stacks(self, timeout: float = 1.0) -> dict[str, str]:
         """The Python stack of each worker, now, by the worker's name; the workers are not stopped.
 
