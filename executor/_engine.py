@@ -67,6 +67,7 @@ class Engine:
         self.retried = 0
         self.tracer: Tracer | None = None  # records what happens, where a trace was asked for
         self.durations: Durations | None = None  # of tasks, once metrics were asked for
+        self.monitored = False  # shown to `python -m executor top`
         self.forked = False
         self._mean = 0.01  # seconds a task takes, moving average
         self._resolved: deque[Task] = deque()  # their callbacks are due
@@ -693,7 +694,7 @@ class Engine:
                 session.wake()
             self.loop.close()
         self.call_back()
-        self.end_trace()
+        self._end_observers()
 
     # --- ending ---------------------------------------------------------------------------------------------
 
@@ -704,6 +705,13 @@ class Engine:
             from ._trace import stop_trace
 
             stop_trace(self, tracer)
+
+    def _end_observers(self) -> None:
+        self.end_trace()
+        if self.monitored:
+            from ._monitor import forget
+
+            forget(self)
 
     def stop(self) -> None:
         """Retire the workers; the loop ends when the last has gone. Any thread, without the lock."""
@@ -716,7 +724,7 @@ class Engine:
 
     def _end(self) -> None:
         """The last worker has gone. What initializers were given is not to wait for the garbage collector."""
-        self.end_trace()
+        self._end_observers()
         self.settings.release()
         self.loop.close()
         if not self._started:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import weakref
@@ -11,7 +12,6 @@ from ._start import launch_fork_server, refuse_while_importing_main
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import os
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
     from multiprocessing.context import BaseContext
@@ -83,6 +83,8 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
     ``manager``: a WorkerManager whose workers this executor borrows; the arguments about workers are the manager's.
     ``trace``: a file to which a trace of all tasks and workers is written, complete when the executor has ended;
     OSError if it cannot be written. See `trace()`.
+    ``monitor``: whether ``python -m executor top`` can show what the workers do; default, if the environment variable
+    EXECUTOR_MONITOR is 1. OSError if it cannot.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         backoff: Backoff | None = None,
         manager: WorkerManager | None = None,
         trace: str | os.PathLike[str] | None = None,
+        monitor: bool | None = None,
     ) -> None:
         # Not super().__init__(): nothing of the standard engine is wanted, only its face.
         if manager is None:
@@ -151,15 +154,20 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         _live.add(self)
         self._collected = weakref.finalize(self, _end_quietly, self._session, self._owns_manager)
         self._collected.atexit = False
-        if trace is not None:
-            self._start_trace(trace)
+        if trace is not None or monitor or (monitor is None and "EXECUTOR_MONITOR" in os.environ):
+            self._show(trace, monitor)
 
-    def _start_trace(self, path: str | os.PathLike[str]) -> None:
-        from ._trace import start_trace
-
+    def _show(self, trace: str | os.PathLike[str] | None, monitor: bool | None) -> None:
         session = self._session
         try:
-            start_trace(session.engine, path, None if self._owns_manager else session)
+            if trace is not None:
+                from ._trace import start_trace
+
+                start_trace(session.engine, trace, None if self._owns_manager else session)
+            if monitor is not False:
+                from ._monitor import show
+
+                show(session.engine, asked=monitor is True)
         except BaseException:  # there will be no executor
             self._collected.detach()
             _finish(session, self._owns_manager)

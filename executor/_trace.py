@@ -368,6 +368,8 @@ def _log_failure(error: OSError, path: str) -> None:
 
 def start_trace(engine: Engine, path: str | os.PathLike[str], session: Session | None) -> Tracer:
     """Raises OSError where the file cannot be written, RuntimeError where a trace is being recorded already."""
+    import psutil  # noqa: F401  # now: a worker that is forked while another thread imports it could never import it
+
     with engine.lock:
         if engine.tracer is not None:
             raise RuntimeError(f"a trace of these workers is being recorded already, to {engine.tracer._file.path}")
