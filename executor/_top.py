@@ -156,8 +156,8 @@ def _live(source: _Source, interval: float) -> str:
             except NothingToShow as end:
                 return str(end)
     finally:
-        _write(_LEAVE)
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+        _write(_LEAVE)
         signal.signal(signal.SIGTERM, handler)
 
 
