@@ -319,7 +319,6 @@ class Engine:
         leases = worker.leases
         loads = pickle.loads
         tracer = self.tracer
-        beside = 0  # bytes
         if tracer is not None:
             began = monotonic_ns()
             beside = tracer.bytes_beside(fds)
@@ -344,8 +343,10 @@ class Engine:
                     raise
                 error = failure
                 error.add_note("raised while the result of a task was loaded")
-            records.append((word, kind, value, error, started, duration, size + beside))
+            records.append((word, kind, value, error, started, duration, size))
         if tracer is not None:
+            if beside and records:  # then it is the only one in its frame
+                records = [(*records[0][:-1], records[0][-1] + beside)]
             tracer.unpickled(began, len(records))
         return records
 
@@ -356,6 +357,7 @@ class Engine:
         with self.lock:
             tracer = self.tracer
             durations = self.durations
+            observed = tracer is not None or durations is not None
             for word, kind, value, error, started, duration, size in records:
                 if not word:
                     self._on_note(worker, kind, value, error)
@@ -385,10 +387,11 @@ class Engine:
                 learn(lease.key, seconds)
                 self._mean += (seconds - self._mean) / 16
                 worker.tasks_done += 1
-                if durations is not None:
-                    durations.add(duration)
-                if tracer is not None:
-                    tracer.outcome(worker, lease, word >> 32, error, started, duration, size)
+                if observed:
+                    if durations is not None:
+                        durations.add(duration)
+                    if tracer is not None:
+                        tracer.outcome(worker, lease, word >> 32, error, started, duration, size)
                 if done:
                     worker.drop(lease)
                     self.resolve(task, failed=error is not None)
