@@ -105,6 +105,8 @@ class Session:
             self.check_open()
             self.outstanding += 1
             self.submitted += 1
+            if self.engine.tracer is not None:
+                self.engine.tracer.queued(future)
         submit_dependent(self, future)
         return future
 

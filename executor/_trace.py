@@ -67,7 +67,7 @@ class Tracer:
     # --- tasks ----------------------------------------------------------------------------------------------------
 
     def queued(self, task: Any) -> None:
-        """A future was queued, or a map has read more of its input."""
+        """A future was submitted or queued, or a map has read more of its input."""
         if task.splits:
             items = task.traced
             if items is None:
@@ -75,7 +75,8 @@ class Tracer:
             items.ends.append(task._read)
             items.times.append(monotonic_ns())
         else:
-            task.traced = next(_numbers), monotonic_ns(), task.name()
+            known = task.traced  # it has waited for other tasks
+            task.traced = next(_numbers) if known is None else known[0], monotonic_ns(), task.name()
 
     def sent(self, lease: Lease, call: tuple[Any, ...], fds: list[int]) -> None:
         """The call of a lease was pickled. Without the lock."""

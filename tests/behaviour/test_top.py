@@ -413,12 +413,13 @@ def test_a_monitor_that_nobody_asks_does_nothing() -> None:
         assert top("--once").returncode == 0
         [thread] = [thread for thread in threading.enumerate() if thread.name == "executor-monitor"]
         status = Path(f"/proc/self/task/{thread.native_id}/status")
-        # It may still be on its way back to sleep.
-        eventually(lambda: "State:\tS" in status.read_text())
-        before = woken(status)
-        for i in range(50):
-            assert pool.submit(tasks.add, 1, i).result(HANG) == 1 + i
-        assert woken(status) == before
+
+        def sleeps_while_tasks_run() -> bool:
+            before = woken(status)
+            assert pool.submit(tasks.pause, 0.5).result(HANG) == 0.5
+            return woken(status) == before
+
+        eventually(sleeps_while_tasks_run)  # at first it may have to see the viewer go
 
 
 def woken(status: Path) -> str:

@@ -144,6 +144,31 @@ def test_items_of_a_run_that_a_worker_dies_in(start_method: str, path: Path) -> 
     assert items["3"]["args"]["attempt"] == 2
 
 
+def test_items_that_cannot_be_pickled(path: Path) -> None:
+    with ProcessPoolExecutor(1, trace=path) as pool:
+        assert list(pool.map(tasks.square, range(100))) == [i * i for i in range(100)]  # so that runs are made
+        results = list(pool.map(tasks.same, [1, threading.Lock(), 3], return_exceptions=True))
+        assert (results[0], type(results[1]), results[2]) == (1, TypeError, 3)
+    assert Trace(path).outcomes() == {"ok": 102, "error": 1}
+
+
+def test_tasks_that_wait_for_others(path: Path) -> None:
+    with ProcessPoolExecutor(1, trace=path) as pool:
+        first = pool.submit(tasks.square, 3)
+        second = pool.submit(tasks.add, first, 1)
+        assert second.result(HANG) == 10
+        bad = pool.submit(tasks.raise_value_error, "no")
+        never = pool.submit(tasks.multiply, bad, 2)
+        assert never.exception(HANG) is not None
+    trace = Trace(path)
+    [one], [two] = trace.tasks("square"), trace.tasks("add")
+    assert two["args"]["queued"] >= one["ts"] + one["dur"]
+    [event] = trace.tasks("multiply")
+    assert (event["tid"], event["args"]["outcome"]) == (0, "error")
+    assert event["args"]["error"].startswith("DependencyFailed: ")
+    assert len(trace.tasks()) == 4
+
+
 def test_large_data_counts_where_it_lies_beside_the_channel(path: Path) -> None:
     with ProcessPoolExecutor(1, trace=path) as pool:
         assert pool.submit(len, bytes(1_000_000)).result(HANG) == 1_000_000
