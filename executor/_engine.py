@@ -14,7 +14,7 @@ import pickle
 import threading
 from collections import deque
 from functools import partial
-from time import monotonic
+from time import monotonic, monotonic_ns
 
 from ._backlog import Backlog
 from ._channel import MAX_DESCRIPTORS
@@ -37,11 +37,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from typing import Any
 
+    from ._metrics import Durations
     from ._session import Session
     from ._settings import Settings
     from ._task import Task
+    from ._trace import Tracer
 
-    Record = tuple[int, int, Any, BaseException | None, int, int]
+    Record = tuple[int, int, Any, BaseException | None, int, int, int]
 
 __all__ = ["Engine"]
 
@@ -67,6 +69,9 @@ class Engine:
         self.watch = Watch(self.loop, settings, self.supervisor)
         self.sessions: set[Session] = set()
         self.retried = 0
+        self.tracer: Tracer | None = None  # records what happens, where a trace was asked for
+        self.durations: Durations | None = None  # of tasks, once metrics were asked for
+        self.monitored = False  # shown to `python -m executor top`
         self.forked = False
         self._mean = 0.01  # seconds a task takes, moving average
         self._resolved: deque[Task] = deque()  # their callbacks are due
@@ -101,6 +106,8 @@ class Engine:
                 if task.options.placed:
                     self._place()
                 self.backlog.add(task)
+            if self.tracer is not None:
+                self.tracer.queued(task)
             if not self._started:
                 self.start()
             worker = next(reversed(supervisor.idle.values())) if supervisor.idle else None
@@ -267,6 +274,8 @@ class Engine:
         """The calls of a batch, with their descriptors; what cannot be pickled fails alone. Without the lock."""
         calls: list[tuple[Any, ...]] = []
         fds: list[int] = []
+        tracer = self.tracer
+        began = monotonic_ns() if tracer is not None else 0
         for lease in leases:
             try:
                 call, own = lease.task.encode(lease.number)
@@ -276,6 +285,8 @@ class Engine:
                     raise
                 self._fail_unsent(worker, lease, error)
                 continue
+            if tracer is not None:
+                tracer.sent(lease, call, own)
             if own:
                 if len(fds) + len(own) > MAX_DESCRIPTORS and fds:
                     with self.lock:
@@ -283,6 +294,8 @@ class Engine:
                     calls, fds = [], []
                 fds += own
             calls.append(call)
+        if tracer is not None:
+            tracer.pickled(began, len(leases))
         return calls, fds
 
     def _post(self, worker: Worker, calls: list[tuple[Any, ...]], fds: list[int]) -> None:
@@ -346,6 +359,10 @@ class Engine:
         at, end = 0, len(body)
         leases = worker.leases
         loads = pickle.loads
+        tracer = self.tracer
+        if tracer is not None:
+            began = monotonic_ns()
+            beside = tracer.bytes_beside(fds)
         while at < end:
             word, meta, started, duration = HEADER.unpack_from(body, at)
             size = meta >> 8
@@ -367,7 +384,11 @@ class Engine:
                     raise
                 error = failure
                 error.add_note("raised while the result of a task was loaded")
-            records.append((word, kind, value, error, started, duration))
+            records.append((word, kind, value, error, started, duration, size))
+        if tracer is not None:
+            if beside and records:  # then it is the only one in its frame
+                records = [(*records[0][:-1], records[0][-1] + beside)]
+            tracer.unpickled(began, len(records))
         return records
 
     def _settle(self, worker: Worker, records: list[Record]) -> None:
@@ -375,7 +396,10 @@ class Engine:
         learn = self.estimates.learn
         returned: list[Task] = []
         with self.lock:
-            for word, kind, value, error, _, duration in records:
+            tracer = self.tracer
+            durations = self.durations
+            observed = tracer is not None or durations is not None
+            for word, kind, value, error, started, duration, size in records:
                 if not word:
                     self._on_note(worker, kind, value, error)
                     continue
@@ -405,6 +429,11 @@ class Engine:
                 learn(lease.key, seconds)
                 self._mean += (seconds - self._mean) / 16
                 worker.tasks_done += 1
+                if observed:
+                    if durations is not None:
+                        durations.add(duration)
+                    if tracer is not None:
+                        tracer.outcome(worker, lease, word >> 32, error, started, duration, size)
                 if done:
                     worker.drop(lease)
                     self.resolve(task, failed=error is not None)
@@ -429,6 +458,8 @@ class Engine:
 
     def resolve(self, task: Task, *, failed: bool) -> None:
         """Book a task that has just been settled. With the lock."""
+        if self.tracer is not None:
+            self.tracer.resolved(task)
         task.session.on_resolved(task, failed)
         if task.has_callbacks():
             self._resolved.append(task)
@@ -476,7 +507,11 @@ class Engine:
             except IndexError:  # another thread was faster
                 return
             try:
-                task.after()
+                tracer = self.tracer
+                if tracer is None:
+                    task.after()
+                else:
+                    tracer.called_back(task)
             except BaseException:  # Ctrl-C: the rest of its callbacks is not lost
                 resolved.appendleft(task)
                 self.loop.wake()
@@ -577,6 +612,8 @@ class Engine:
         if worker.state is WorkerState.DEAD or worker.words_running() != number:
             return False
         worker.sentenced = number, worker.words[ITEM]
+        if self.tracer is not None:
+            self.tracer.losing(worker, worker.leases[number])
         worker.revoke()
         self.supervisor.kill(worker, _Stopped())
         return True
@@ -615,6 +652,9 @@ class Engine:
             self.fail_pending(worker.initializer_error)
         running = worker.running()
         sentenced = worker.sentenced
+        tracer = self.tracer
+        if tracer is not None:
+            tracer.ended(worker)
         returned: list[Task] = []
         for lease in list(worker.leases.values()):
             worker.drop(lease)
@@ -629,7 +669,11 @@ class Engine:
                 returned.append(lease.task)
                 continue
             lost, rest = lease.task.isolate(item)
+            if tracer is not None:
+                tracer.losing(worker, lease)
             self._lost(worker, lost, final)
+            if tracer is not None:
+                tracer.lost(lost, final)
             if rest is not None:
                 returned.append(rest)
         self._give_back(returned)
@@ -700,8 +744,24 @@ class Engine:
                 session.wake()
             self.loop.close()
         self.call_back()
+        self._end_observers()
 
     # --- ending ---------------------------------------------------------------------------------------------
+
+    def end_trace(self) -> None:
+        """Write what is being traced, if anything is. Any thread."""
+        tracer = self.tracer
+        if tracer is not None:
+            from ._trace import stop_trace
+
+            stop_trace(self, tracer)
+
+    def _end_observers(self) -> None:
+        self.end_trace()
+        if self.monitored:
+            from ._monitor import forget
+
+            forget(self)
 
     def stop(self) -> None:
         """Retire the workers; the loop ends when the last has gone. Any thread, without the lock."""
@@ -714,6 +774,7 @@ class Engine:
 
     def _end(self) -> None:
         """The last worker has gone. What initializers were given is not to wait for the garbage collector."""
+        self._end_observers()
         self.settings.release()
         self.loop.close()
         if not self._started:
@@ -734,6 +795,7 @@ class Engine:
     def after_fork_in_child(self) -> None:
         """The workers are the parent's: whoever uses this engine here is told so (`_forksafety`)."""
         self.forked = True
+        self.tracer = None
         self.lock = self.loop.lock = threading.RLock()
         self.loop.after_fork_in_child()
         for worker in self.supervisor.workers.values():

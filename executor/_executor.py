@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import weakref
@@ -13,6 +14,7 @@ from ._start import launch_fork_server, refuse_while_importing_main
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
     from multiprocessing.context import BaseContext
     from types import TracebackType
     from typing import Any, Self, TypeVar
@@ -89,6 +91,10 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
     ``max_pending``: calls submitted and not done, those that run included; `submit` waits for room, and runs callbacks
     meanwhile, or raises TooManyPending if ``when_full`` is "raise". A map has its ``buffersize`` instead.
     ``manager``: a WorkerManager whose workers this executor borrows; the arguments about workers are the manager's.
+    ``trace``: a file to which a trace of all tasks and workers is written, complete when the executor has ended;
+    OSError if it cannot be written. See `trace()`.
+    ``monitor``: whether ``python -m executor top`` can show what the workers do; default, if the environment variable
+    EXECUTOR_MONITOR is 1. OSError if it cannot.
     """
 
     def __init__(
@@ -115,6 +121,8 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         resources: Mapping[str, int] | None = None,
         max_pending: int | None = None,
         when_full: str = "wait",
+        trace: str | os.PathLike[str] | None = None,
+        monitor: bool | None = None,
     ) -> None:
         # Not super().__init__(): nothing of the standard engine is wanted, only its face.
         if manager is None:
@@ -167,6 +175,24 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         _live.add(self)
         self._collected = weakref.finalize(self, _end_quietly, self._session, self._owns_manager)
         self._collected.atexit = False
+        if trace is not None or monitor or (monitor is None and "EXECUTOR_MONITOR" in os.environ):
+            self._show(trace, monitor)
+
+    def _show(self, trace: str | os.PathLike[str] | None, monitor: bool | None) -> None:
+        session = self._session
+        try:
+            if trace is not None:
+                from ._trace import start_trace
+
+                start_trace(session.engine, trace, None if self._owns_manager else session)
+            if monitor is not False:
+                from ._monitor import show
+
+                show(session.engine, asked=monitor is True)
+        except BaseException:  # there will be no executor
+            self._collected.detach()
+            _finish(session, self._owns_manager)
+            raise
 
     @property
     def _broken(self) -> str | bool:  # type: ignore[override]  # looked at, never set
@@ -319,6 +345,14 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
 
         return snapshot(self._session.engine, [self._session])
 
+    def metrics(self) -> str:
+        """The same in the OpenMetrics text form, for Prometheus; and a histogram of how long tasks took since this was
+        first called (of all executors that borrow the same workers).
+        """
+        from ._metrics import metrics
+
+        return metrics(self._session.engine, [self._session])
+
     def worker_stacks(self, timeout: float = 1.0) -> dict[str, str]:
         """The Python stack of each worker, now, by the worker's name; the workers are not stopped.
 
@@ -327,6 +361,16 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         from ._stats import worker_stacks
 
         return worker_stacks(self._session.engine, timeout)
+
+    def trace(self, path: str | os.PathLike[str]) -> AbstractContextManager[None]:
+        """``with executor.trace(path):`` writes what its workers do in the block to a file, for Perfetto and for
+        ``python -m executor report``: each task, each worker's life, memory, how many tasks waited.
+
+        Raises OSError if the file cannot be written, RuntimeError if a trace of these workers is being recorded.
+        """
+        from ._trace import tracing
+
+        return tracing(self._session.engine, path)
 
     # --- ending ---------------------------------------------------------------------------------------------
 

@@ -116,6 +116,12 @@ class WorkerManager:
 
         return snapshot(self._engine, list(self._engine.sessions))
 
+    def metrics(self) -> str:
+        """The same in the OpenMetrics text form; with a histogram of task durations since this was first called."""
+        from ._metrics import metrics
+
+        return metrics(self._engine, list(self._engine.sessions))
+
     def worker_stacks(self, timeout: float = 1.0) -> dict[str, str]:
         """The Python stack of each worker, now, by the worker's name; the workers are not stopped."""
         from ._stats import worker_stacks

@@ -68,6 +68,10 @@ class MapRun(Task):
     def name(self) -> str:
         return self.map.name()
 
+    @property
+    def traced(self) -> Any:
+        return self.map.traced
+
     def estimate_key(self) -> Any:
         return self.map.key
 
@@ -150,7 +154,7 @@ class MapRun(Task):
 
     def fail(self, error: BaseException) -> None:
         for item in range(self.done, len(self.items)):
-            self.map.put(self.first + item, _Raised(error))
+            self.map.fail_item(self, self.first + item, error)
         self.done = len(self.items)
 
     def mark_cancelled(self) -> None:
@@ -185,6 +189,7 @@ class Map(Task):
         "pending",
         "session",
         "star",
+        "traced",
         "waiters",
     )
 
@@ -208,6 +213,7 @@ class Map(Task):
         self.chunksize = chunksize
         self.attempts = ()
         self.lease = None
+        self.traced: Any = None
         self.pending: deque[Any] = deque()  # read and not leased
         self.waiters: list[Any] = []
         self.closed = False
@@ -257,7 +263,7 @@ class Map(Task):
     def fail(self, error: BaseException) -> None:
         first = self._read - len(self.pending)
         for number in range(len(self.pending)):
-            self.put(first + number, _Raised(error))
+            self.fail_item(self, first + number, error)
         self.pending.clear()
         self._queued = False  # whoever drains the backlog books it
 
@@ -323,13 +329,20 @@ class Map(Task):
             session.done += 1
         if self.options.calls_back:
             if type(value) is _Raised:
-                session.queue_callback(self.options, None, value.error)
+                session.queue_callback(self.options, None, value.error, self, number)
             else:
-                session.queue_callback(self.options, value, None)
+                session.queue_callback(self.options, value, None, self, number)
         if self.waiters and number == self._next:
             session.engine.loop.note_woken()
             for parked in self.waiters:
                 parked.wake()
+
+    def fail_item(self, task: Task, number: int, error: BaseException) -> None:
+        """Without a worker's word. With the lock."""
+        self.put(number, _Raised(error))
+        tracer = self.session.engine.tracer
+        if tracer is not None:
+            tracer.item_ended(task, number, error)
 
     def results(self, deadline: float | None, return_exceptions: bool) -> Iterator[Any]:
         """The results in order."""

@@ -132,6 +132,8 @@ class Session:
             self.check_open()
             self.outstanding += 1
             self.submitted += 1
+            if self.engine.tracer is not None:
+                self.engine.tracer.queued(future)
         submit_dependent(self, future)
         return future
 
@@ -208,17 +210,19 @@ class Session:
         if cancelled:
             from concurrent.futures import CancelledError
 
-            self.queue_callback(future.options, None, CancelledError())
+            self.queue_callback(future.options, None, CancelledError(), future)
         else:
-            self.queue_callback(future.options, future._result, future._exception)
+            self.queue_callback(future.options, future._result, future._exception, future)
 
-    def queue_callback(self, options: Options, value: Any, error: BaseException | None) -> None:
-        """One of the two callbacks is due, for the error if there is one. With the lock."""
-        if error is None:
-            if options.callback is not None:
-                self._dispatcher_for(options.callback_thread).put(options.callback, value)
-        elif options.error_callback is not None:
-            self._dispatcher_for(options.callback_thread).put(options.error_callback, error)
+    def queue_callback(
+        self, options: Options, value: Any, error: BaseException | None, task: Any, index: int = -1
+    ) -> None:
+        """One of the two callbacks of a task (a future, an item of a map) is due. With the lock."""
+        callback = options.callback if error is None else options.error_callback
+        if callback is not None:
+            if self.engine.tracer is not None:
+                callback = self.engine.tracer.timed(callback, task, index)
+            self._dispatcher_for(options.callback_thread).put(callback, value if error is None else error)
 
     def run_callbacks(self, timeout: float | None = 0) -> int:
         dispatcher = self.dispatcher_here()
@@ -304,6 +308,9 @@ class Session:
         """Nothing is outstanding and nothing will be: the engine may forget this session. Any thread."""
         with self.lock:
             self.engine.sessions.discard(self)
+        tracer = self.engine.tracer
+        if tracer is not None and tracer.session is self:
+            self.engine.end_trace()
 
     def free(self) -> None:
         """Close what `fileno` opened. Not while another thread may use it: otherwise it goes with the session."""

@@ -26,6 +26,7 @@ class Task:
 
     splits = False  # whether it may be leased in portions
     overhead = 4e-6  # seconds: what a call costs beside its own time
+    traced: Any = None  # what a trace keeps with it (`_trace`)
 
     if TYPE_CHECKING:
 

@@ -47,9 +47,15 @@ class WorkerState(enum.IntEnum):
 
 
 class Lease:
-    """This task is with that worker. ``cost`` is the estimate (seconds) it was leased with, from ``key``'s record."""
+    """This task is with that worker. ``cost`` is the estimate (seconds) it was leased with, from ``key``'s record.
 
-    __slots__ = ("cost", "key", "number", "task")
+    ``bytes``, the size of its call (of each of its items), is set where a trace is recorded.
+    """
+
+    __slots__ = ("bytes", "cost", "key", "number", "task")
+
+    if TYPE_CHECKING:
+        bytes: int
 
     held: Held | None = None  # tokens that are free again when the lease is over
 

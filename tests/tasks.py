@@ -169,3 +169,10 @@ class Multiplier:
     @staticmethod
     def static(x: int) -> int:
         return -x
+
+
+def exit_on(bad: int, x: int) -> int:
+    """x, unless it is the bad one: then the process ends."""
+    if x == bad:
+        os._exit(7)
+    return x

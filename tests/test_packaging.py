@@ -65,7 +65,7 @@ def metadata(wheel: Path) -> Message:
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "executor").rglob("*.py")}
-    assert sources | {"executor/py.typed"} <= names
+    assert sources | {"executor/py.typed", "executor/_report.html"} <= names
     assert all(name.startswith("executor/") for name in names)
     assert not any("__pycache__" in name for name in names)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections.abc import Iterator
+from pathlib import Path
 from typing import assert_type
 
 from executor import Executor, Future, ProcessPoolExecutor, as_completed, wait
@@ -41,6 +42,12 @@ def a_pool_is_a_standard_one(pool: ProcessPoolExecutor) -> concurrent.futures.Pr
 def with_gives_the_pool() -> None:
     with Executor(2, "spawn", initializer=length, initargs=("text",), max_tasks_per_child=5) as pool:
         assert_type(pool, ProcessPoolExecutor)
+
+
+def what_a_pool_does_can_be_seen(path: Path) -> None:
+    with Executor(2, trace=path, monitor=True) as pool, pool.trace("run.json") as nothing:
+        assert_type(nothing, None)
+        assert_type(pool.metrics(), str)
 
 
 def futures_may_be_arguments(pool: ProcessPoolExecutor) -> None:
