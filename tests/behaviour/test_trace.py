@@ -350,7 +350,7 @@ def test_a_program_that_ends_leaves_a_whole_file(how: str, tmp_path: Path, path:
         if how == "ctrl-c":
             running.signal(signal.SIGINT)
         running.wait()
-    assert Trace(path).outcomes() == ({"ok": 11} if how == "end" else {"ok": 10, "lost": 1})
+    assert Trace(path).outcomes() == ({"ok": 11} if how == "end" else {"ok": 10, "cancelled": 1})
 
 
 def test_a_trace_that_has_ended_holds_no_descriptor(path: Path) -> None:
