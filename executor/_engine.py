@@ -377,6 +377,7 @@ class Engine:
                     task.lease = None
                     if rest is not None:
                         returned.append(rest)
+                        worker.tasks_leased -= rest.size()  # or it would never be seen to have used up its quota
                     if rest is not task and not task.is_open():
                         self.resolve(task, failed=False)
                     continue
