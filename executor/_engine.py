@@ -419,6 +419,7 @@ class Engine:
                     if rest is not None:
                         worker.tasks_leased -= rest.size()
                         returned.append(rest)
+                        worker.tasks_leased -= rest.size()  # or it would never be seen to have used up its quota
                     if rest is not task and not task.is_open():
                         self.resolve(task, failed=False)
                     continue

@@ -178,3 +178,28 @@ def in_a_busy_function(gate: Gate) -> None:
     gate.arrive()
     while not gate.is_open:
         pass
+
+
+def pause_and_pid(seconds: float) -> int:
+    if seconds:
+        time.sleep(seconds)
+    return os.getpid()
+
+
+class LoadsOnce:
+    """A callable that only the process in which it was made can load."""
+
+    def __init__(self, home: int) -> None:
+        self.home = home
+
+    def __call__(self, item: int) -> int:
+        return item
+
+    def __reduce__(self) -> tuple[object, tuple[int]]:
+        return _load_at_home, (self.home,)
+
+
+def _load_at_home(home: int) -> LoadsOnce:
+    if os.getpid() != home:
+        raise ImportError("not here")
+    return LoadsOnce(home)

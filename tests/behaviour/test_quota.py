@@ -32,6 +32,22 @@ def test_the_items_of_a_map_count_each(start_method: str) -> None:
     assert len(set(pids)) >= 6
 
 
+def test_items_that_are_taken_back_do_not_count() -> None:
+    """A worker is seen to be stuck after some milliseconds; what it skips then is another's."""
+    with ProcessPoolExecutor(2, max_tasks_per_child=100) as pool:
+        pauses = ([0.0] * 20 + [0.0037]) * 50
+        pids = list(pool.map(limits.pause_and_pid, pauses, timeout=HANG))
+    assert max(Counter(pids).values()) <= 100
+    assert len(pids) == len(pauses)
+
+
+def test_a_run_of_items_whose_function_cannot_be_loaded_counts_whole() -> None:
+    with ProcessPoolExecutor(1, max_tasks_per_child=10) as pool:
+        bad = pool.map(limits.LoadsOnce(os.getpid()), range(30), chunksize=10, timeout=HANG, return_exceptions=True)
+        assert {type(error) for error in bad} == {ImportError}
+        assert pool.submit(operator.neg, 1).result(HANG) == -1
+
+
 def test_tasks_that_fail_count_too() -> None:
     with ProcessPoolExecutor(1, max_tasks_per_child=2) as pool:
         first = pool.submit(os.getpid).result(HANG)
