@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from multiprocessing.context import BaseContext
     from types import TracebackType
-    from typing import Any, Self, TypeVar
+    from typing import Any, Literal, Self, TypeVar
 
     from ._future import Future
     from ._manager import WorkerManager
@@ -78,6 +78,8 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
     ``idle_timeout``: how long an idle worker above ``min_workers`` is kept.
     ``cancel_running``: Future.cancel() also stops a task that runs.
     ``finalizer``: called in a worker before it retires.
+    ``forward_logging``: log records and warnings of workers reach this process's handlers and filters; "always": also
+    the records that a handler added in the worker takes; False: neither.
     ``manager``: a WorkerManager whose workers this executor borrows; the arguments about workers are the manager's.
     """
 
@@ -101,6 +103,7 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         finalizer: Callable[[], object] | None = None,
         restart_intensity: RestartIntensity | None = None,
         backoff: Backoff | None = None,
+        forward_logging: bool | Literal["always"] = True,
         manager: WorkerManager | None = None,
     ) -> None:
         # Not super().__init__(): nothing of the standard engine is wanted, only its face.
@@ -130,11 +133,13 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
             "restart_intensity": restart_intensity,
             "backoff": backoff,
         }
+        if forward_logging is not True:
+            workers["forward_logging"] = forward_logging
         self._owns_manager = manager is None
         if manager is None:
             manager = WorkerManager(**workers)
         else:
-            given = [name for name, value in workers.items() if value not in (None, (), 0)]
+            given = [name for name, value in workers.items() if value not in (None, (), 0) or value is False]
             if given:
                 raise ValueError(f"{given[0]} is the manager's: it cannot be given with manager=")
         self._manager = manager

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.context import BaseContext
     from types import TracebackType
-    from typing import Any, Self
+    from typing import Any, Literal, Self
 
     from ._options import Options
     from ._policy import Backoff, RestartIntensity
@@ -52,6 +52,7 @@ class WorkerManager:
         finalizer: Callable[[], object] | None = None,
         restart_intensity: RestartIntensity | None = None,
         backoff: Backoff | None = None,
+        forward_logging: bool | Literal["always"] = True,
     ) -> None:
         self._settings = Settings(
             max_workers,
@@ -66,6 +67,7 @@ class WorkerManager:
             finalizer=finalizer,
             restart_intensity=restart_intensity,
             backoff=backoff,
+            forward_logging=forward_logging,
         )
         self._engine = Engine(self._settings)
         _engines.add(self._engine)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._pickling import Parcel
+    from ._worker import Worker
 
 __all__ = ["Settings", "check_max_workers"]
 
@@ -40,6 +41,7 @@ class Settings:
         "backoff",
         "context",
         "finalizer",
+        "forward_logging",
         "idle_timeout",
         "initargs",
         "initializer",
@@ -64,6 +66,7 @@ class Settings:
         finalizer: Callable[[], object] | None = None,
         restart_intensity: RestartIntensity | None = None,
         backoff: Backoff | None = None,
+        forward_logging: bool | str = True,
     ) -> None:
         from ._start import choose_context
 
@@ -74,6 +77,8 @@ class Settings:
             raise TypeError("finalizer must be a callable")
         if not isinstance(min_workers, int) or not 0 <= min_workers <= self.max_workers:
             raise ValueError("min_workers must be an integer from 0 to max_workers")
+        if forward_logging not in (True, False, "always"):
+            raise ValueError('forward_logging must be True, False or "always"')
         self.quota = Quota(max_tasks_per_child, max_memory_per_child, max_age_per_child)
         self.context = choose_context(mp_context, initargs)
         self.initializer = initializer
@@ -81,6 +86,7 @@ class Settings:
         self.idle_timeout = positive(idle_timeout, "idle_timeout")
         self.min_workers = min_workers
         self.finalizer = finalizer
+        self.forward_logging = forward_logging
         # All workers may be killed at once from outside, and twice, before that is taken for a fault of the pool.
         self.intensity = restart_intensity or RestartIntensity(max(5, 2 * self.max_workers))
         self.backoff = backoff or Backoff()
@@ -96,6 +102,16 @@ class Settings:
         if self.forks_here:
             return b""
         return encode((self.initializer, self.initargs, self.finalizer), main_by_value=self.main_by_value())
+
+    def facts(self, worker: Worker) -> dict[str, Any]:
+        """What any worker is told of the parent's surroundings when it is set up."""
+        forwarding = None
+        if self.forward_logging:
+            from ._log_handling import current_state
+
+            worker.logging_version, state = current_state()
+            forwarding = state, self.forward_logging == "always"
+        return {"logging": forwarding}
 
     def release(self) -> None:
         """No worker is started any more: let go of what it would be given."""

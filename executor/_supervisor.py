@@ -167,7 +167,7 @@ class Supervisor:
                 continue
             slot = heappop(self._free_slots)
             try:
-                written = worker.set_up(slot, self._settings.initial())
+                written = worker.set_up(slot, self._settings.initial(), self._settings.facts(worker))
             except BaseException as error:  # no descriptors left; an initializer that cannot be pickled
                 heappush(self._free_slots, slot)
                 worker.slot = -1

@@ -12,7 +12,7 @@ import socket
 from . import _pickling, _worker_main
 from ._channel import Channel
 from ._forksafety import disown, own
-from ._messages import CALLS, RETIRE, SETUP
+from ._messages import CALLS, LOGGING, RETIRE, SETUP
 from ._pickling import Parcel
 from ._start import WORKER_NAME, main_in_place, make_process, sigint_blocked
 from ._status import CUT, FILLED, ITEM, REVOKED, RUNNING, STARTED, StatusBlock
@@ -74,6 +74,8 @@ class Worker:
         "kill_error",
         "leases",
         "lifeline",
+        "logging_version",
+        "logs_read",
         "name",
         "next_lease",
         "over_memory_lease",
@@ -123,6 +125,8 @@ class Worker:
         self.watch_due: float | None = None  # when the time limits are looked at next
         self.idle_due = False  # a timer is set
         self.idle_since = now
+        self.logs_read = 0  # the number of the last log record that was read
+        self.logging_version = 0  # which state of the parent's logging it has been told
         self.process: Any = None
         self.channel: Channel | None = None
         self.block: StatusBlock | None = None
@@ -153,7 +157,7 @@ class Worker:
         if self.pid is not None:
             self.open_pidfd()
 
-    def set_up(self, slot: int, initial: bytes | Parcel) -> bool:
+    def set_up(self, slot: int, initial: bytes | Parcel, facts: dict[str, Any]) -> bool:
         """Give it its slot, its status page, its lifeline and its first call; False when a part of that waits for
         the socket.
         """
@@ -166,7 +170,7 @@ class Worker:
         if isinstance(initial, Parcel):
             fds += initial.fds
             initial = initial.data
-        facts = {"id": self.id, "slot": slot, "name": self.name}
+        facts = {"id": self.id, "slot": slot, "name": self.name, **facts}
         self.channel.post(pickle.dumps((SETUP, facts, initial), 5), fds)
         return self.channel.flush()
 
@@ -212,6 +216,12 @@ class Worker:
         assert self.channel is not None
         self.channel.post(pickle.dumps((CALLS, calls), 5), fds)
         return self.channel.flush()
+
+    def post_logging(self, version: int, state: bytes) -> None:
+        """Queue the parent's levels and filters, to be known before the calls that are posted next."""
+        assert self.channel is not None
+        self.logging_version = version
+        self.channel.post(pickle.dumps((LOGGING, state), 5))
 
     def post_retire(self) -> bool:
         assert self.channel is not None
