@@ -39,6 +39,7 @@ from ._status import (
     STARTED,
     StatusBlock,
 )
+from ._worker_output import write_whole_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ _SMALL = frozenset((int, float, bool, type(None)))  # nothing in these needs a c
 def main(sock: socket.socket, inherited: tuple[Any, ...] | None) -> None:
     """The target of the worker process. ``inherited``: initializer, its arguments, finalizer, in a forked worker."""
     _reset_signals()
+    write_whole_lines(forked=inherited is not None)
     _pickling.import_lock = threading.Lock()  # a forked worker was born with it held
     worker = _Worker(sock)
     if worker.set_up(inherited):
