@@ -60,6 +60,7 @@ class Worker:
     """One worker. Guarded by the manager's lock, but for what only the loop's leader touches (channel input)."""
 
     __slots__ = (
+        "announced",
         "block",
         "channel",
         "cut",
@@ -102,6 +103,7 @@ class Worker:
         self.slot = -1  # until it is set up
         self.name = f"{WORKER_NAME}{id}"
         self.state = WorkerState.STARTING
+        self.announced = False  # its start was logged
         self.leases: dict[int, Lease] = {}
         self.next_lease = 1
         self.in_hand = 0.0  # seconds of work, by the estimates
