@@ -12,6 +12,7 @@ from ._start import launch_fork_server, refuse_while_importing_main
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from contextvars import ContextVar
     from multiprocessing.context import BaseContext
     from types import TracebackType
     from typing import Any, Literal, Self, TypeVar
@@ -55,6 +56,7 @@ class Submitter:
         """As the executor's, with these options."""
         from ._asyncio import amap
 
+        fn = self._executor._session.in_context(fn, self._options)  # of now, not of when an item is read
         return amap(self, fn, iterables, buffersize, self._executor._max_workers)
 
     def options(self, **changes: Any) -> Submitter:
@@ -80,6 +82,7 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
     ``finalizer``: called in a worker before it retires.
     ``forward_logging``: log records and warnings of workers reach this process's handlers and filters; "always": also
     the records that a handler added in the worker takes; False: neither.
+    ``context``: context variables whose values at the time of a call hold in its task too, or "all" of them.
     ``manager``: a WorkerManager whose workers this executor borrows; the arguments about workers are the manager's.
     """
 
@@ -104,6 +107,7 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         restart_intensity: RestartIntensity | None = None,
         backoff: Backoff | None = None,
         forward_logging: bool | Literal["always"] = True,
+        context: Iterable[ContextVar[Any]] | Literal["all"] | None = None,
         manager: WorkerManager | None = None,
     ) -> None:
         # Not super().__init__(): nothing of the standard engine is wanted, only its face.
@@ -118,6 +122,7 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
             retries=task_retries,
             retry_on_timeout=retry_on_timeout,
             cancel_running=cancel_running,
+            context=context,
         )
         workers: dict[str, Any] = {
             "max_workers": max_workers,
@@ -249,6 +254,7 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
     ) -> Iterator[T]:
         from ._unordered import UnorderedResults
 
+        fn = self._session.in_context(fn, options)  # of now, not of when an item is read
         return UnorderedResults(Submitter(self, options), fn, iterables, buffersize)
 
     def amap(self, fn: Callable[..., T], *iterables: Any, buffersize: int | None = None) -> AsyncIterator[T]:
@@ -258,7 +264,7 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
     def options(self, **changes: Any) -> Submitter:
         """This executor's `submit` and `map` with other options: ``timeout``, ``soft_timeout`` (seconds),
         ``retries``, ``retry_on_timeout``, ``cancel_running``, ``priority`` (higher first), ``callback``,
-        ``error_callback``, ``callback_thread``, ``name``.
+        ``error_callback``, ``callback_thread``, ``name``, ``context``.
         """
         return Submitter(self, self._session.options.changed(changes))
 

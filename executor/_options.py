@@ -20,6 +20,7 @@ class Options:
         "callback",
         "callback_thread",
         "cancel_running",
+        "context",
         "error_callback",
         "name",
         "priority",
@@ -42,6 +43,7 @@ class Options:
         error_callback: Any = None,
         callback_thread: Any = None,
         name: str | None = None,
+        context: Any = None,
     ) -> None:
         if not isinstance(retries, int) or retries < 0:
             raise ValueError("retries must be an integer >= 0")
@@ -62,6 +64,11 @@ class Options:
         self.error_callback = error_callback
         self.callback_thread = callback_thread
         self.name = name
+        if context is not None:
+            from ._contexts import check_context
+
+            context = check_context(context)
+        self.context = context
 
     @property
     def watched(self) -> bool:

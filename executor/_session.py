@@ -82,6 +82,8 @@ class Session:
         """A future for the call. Any thread."""
         if options.callback is not None or options.error_callback is not None:
             self.expect_callbacks(options)
+        if options.context is not None:
+            fn = self.in_context(fn, options)
         future: Future[T] = Future(self, (fn, args, kwargs), options)
         for value in args:
             if isinstance(value, Future):
@@ -97,6 +99,14 @@ class Session:
             self.submitted += 1
         self.engine.submit(future)
         return future
+
+    def in_context(self, fn: Callable[..., T], options: Options) -> Callable[..., T]:
+        """The function with the values that the variables of ``options.context`` have now, if it names any."""
+        if options.context is None:
+            return fn
+        from ._contexts import in_context
+
+        return in_context(fn, options.context, self.main_by_value)
 
     def _submit_dependent(self, future: Future[T]) -> Future[T]:
         from ._pipeline import submit_dependent
