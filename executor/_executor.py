@@ -11,7 +11,7 @@ from ._start import launch_fork_server, refuse_while_importing_main
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
     from contextvars import ContextVar
     from multiprocessing.context import BaseContext
     from types import TracebackType
@@ -83,6 +83,9 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
     ``forward_logging``: log records and warnings of workers reach this process's handlers and filters; "always": also
     the records that a handler added in the worker takes; False: neither.
     ``context``: context variables whose values at the time of a call hold in its task too, or "all" of them.
+    ``env``: environment variables of workers, set before anything of the program's is imported in them.
+    ``worker_threads``: how many threads numeric libraries may use in a worker (an int, or "auto": the processors
+    divided by the workers), by OMP_NUM_THREADS and the like, where ``env`` or the environment do not say it.
     ``manager``: a WorkerManager whose workers this executor borrows; the arguments about workers are the manager's.
     """
 
@@ -108,11 +111,15 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         backoff: Backoff | None = None,
         forward_logging: bool | Literal["always"] = True,
         context: Iterable[ContextVar[Any]] | Literal["all"] | None = None,
+        env: Mapping[str, str] | None = None,
+        worker_threads: int | Literal["auto"] | None = None,
         manager: WorkerManager | None = None,
     ) -> None:
         # Not super().__init__(): nothing of the standard engine is wanted, only its face.
         if manager is None:
-            launch_fork_server(mp_context, initargs)  # it starts up while the rest of the package is imported
+            own_environment = bool(env) or worker_threads is not None
+            # It starts up while the rest of the package is imported.
+            launch_fork_server(mp_context, initargs, own_environment)
         from ._manager import WorkerManager
         from ._options import Options
 
@@ -137,6 +144,8 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
             "finalizer": finalizer,
             "restart_intensity": restart_intensity,
             "backoff": backoff,
+            "env": env,
+            "worker_threads": worker_threads,
         }
         if forward_logging is not True:
             workers["forward_logging"] = forward_logging

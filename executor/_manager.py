@@ -15,7 +15,7 @@ from ._worker import WorkerState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from multiprocessing.context import BaseContext
     from types import TracebackType
     from typing import Any, Literal, Self
@@ -53,6 +53,8 @@ class WorkerManager:
         restart_intensity: RestartIntensity | None = None,
         backoff: Backoff | None = None,
         forward_logging: bool | Literal["always"] = True,
+        env: Mapping[str, str] | None = None,
+        worker_threads: int | Literal["auto"] | None = None,
     ) -> None:
         self._settings = Settings(
             max_workers,
@@ -68,6 +70,8 @@ class WorkerManager:
             restart_intensity=restart_intensity,
             backoff=backoff,
             forward_logging=forward_logging,
+            env=env,
+            worker_threads=worker_threads,
         )
         self._engine = Engine(self._settings)
         _engines.add(self._engine)

@@ -8,10 +8,11 @@ from ._policy import Backoff, Quota, RestartIntensity, positive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from multiprocessing.context import BaseContext
-    from typing import Any
+    from typing import Any, Literal
 
+    from ._environment import Environment
     from ._pickling import Parcel
     from ._worker import Worker
 
@@ -40,6 +41,7 @@ class Settings:
     __slots__ = (
         "backoff",
         "context",
+        "environment",
         "finalizer",
         "forward_logging",
         "idle_timeout",
@@ -67,6 +69,8 @@ class Settings:
         restart_intensity: RestartIntensity | None = None,
         backoff: Backoff | None = None,
         forward_logging: bool | str = True,
+        env: Mapping[str, str] | None = None,
+        worker_threads: int | Literal["auto"] | None = None,
     ) -> None:
         from ._start import choose_context
 
@@ -87,6 +91,11 @@ class Settings:
         self.min_workers = min_workers
         self.finalizer = finalizer
         self.forward_logging = forward_logging
+        self.environment: Environment | None = None
+        if env is not None or worker_threads is not None:
+            from ._environment import Environment
+
+            self.environment = Environment.of(env, worker_threads, self.max_workers)
         # All workers may be killed at once from outside, and twice, before that is taken for a fault of the pool.
         self.intensity = restart_intensity or RestartIntensity(max(5, 2 * self.max_workers))
         self.backoff = backoff or Backoff()

@@ -135,7 +135,7 @@ class Supervisor:
     def _launch(self, worker: Worker) -> bool:
         settings = self._settings
         try:
-            worker.start(settings.context, settings.inherited())
+            worker.start(settings.context, settings.inherited(), settings.environment)
         except Exception as error:
             self._start_failed(worker, error)
             return False

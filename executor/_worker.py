@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
     from typing import Any
 
+    from ._environment import Environment
     from ._task import Task
 
 __all__ = ["Lease", "Worker", "WorkerState"]
@@ -138,7 +139,7 @@ class Worker:
 
     # --- starting -----------------------------------------------------------------------------------------
 
-    def start(self, context: BaseContext, inherited: tuple[Any, ...] | None) -> None:
+    def start(self, context: BaseContext, inherited: tuple[Any, ...] | None, environment: Environment | None) -> None:
         """Launch the process. Whatever can fail raises, and leaves nothing behind but what `discard` frees.
 
         The process waits for `set_up` before it runs anything of the user's. ``inherited``: the initializer and
@@ -150,7 +151,8 @@ class Worker:
         try:
             self.block = StatusBlock()
             own(self.block.fd)
-            self.process = make_process(context, _worker_main.main, self.name, (theirs, inherited))
+            arguments = theirs, inherited, environment
+            self.process = make_process(context, _worker_main.main, self.name, arguments, environment)
             with sigint_blocked(), main_in_place(), _pickling.import_lock:
                 self.process.start()
             self.pid = self.process.pid

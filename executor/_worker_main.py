@@ -45,6 +45,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ._environment import Environment
+
 __all__ = ["DUMP_SIGNAL", "EXIT_CHANNEL_LOST", "SOFT_SIGNAL", "main"]
 
 # Signals that programs hardly ever use themselves.
@@ -58,9 +60,11 @@ _ALL_SIGNALS = signal.valid_signals()
 _SMALL = frozenset((int, float, bool, type(None)))  # nothing in these needs a closer look
 
 
-def main(sock: socket.socket, inherited: tuple[Any, ...] | None) -> None:
+def main(sock: socket.socket, inherited: tuple[Any, ...] | None, environment: Environment | None = None) -> None:
     """The target of the worker process. ``inherited``: initializer, its arguments, finalizer, in a forked worker."""
     _reset_signals()
+    if environment is not None:
+        environment.apply(forked=inherited is not None)
     write_whole_lines(forked=inherited is not None)
     _pickling.import_lock = threading.Lock()  # a forked worker was born with it held
     worker = _Worker(sock)

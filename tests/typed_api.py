@@ -55,6 +55,7 @@ def futures_may_be_arguments(pool: ProcessPoolExecutor) -> None:
 def what_workers_say_and_know() -> None:
     ProcessPoolExecutor(forward_logging="always", context=[request])
     ProcessPoolExecutor(forward_logging=False, context="all")
-    WorkerManager(forward_logging=False)
+    ProcessPoolExecutor(env={"LANG": "C"}, worker_threads="auto")
+    WorkerManager(forward_logging=False, env={"LANG": "C"}, worker_threads=2)
     Pool(forward_logging="always")
     assert_type(log_to_stderr("DEBUG"), Logger)
