@@ -8,6 +8,7 @@ that workers do not import (a REPL, ``python -c``, the start method "loky") is m
 from __future__ import annotations
 
 import contextvars
+import os
 import pickle
 import sys
 import threading
@@ -30,6 +31,14 @@ _lock = threading.Lock()
 _names: dict[Variable, Name] = {}  # guarded by _lock, as the next
 _looked_through = -1  # how many modules there were then
 _NONE = object()  # no default
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def check_context(context: Any) -> tuple[Variable, ...] | Literal["all"] | None:

@@ -33,7 +33,7 @@ _set_aside: list[Any] = []  # not closed: their files and buffers are the parent
 _levels: dict[str, tuple[int, bool]] = {}  # what was last set here, by the parent's word; never empty after that
 _disable = 0  # the same
 _filters: list[Any] = []  # the same
-_default_showwarning = warnings.showwarning
+_default_showwarning = warnings._showwarning_orig  # type: ignore[attr-defined]  # whatever the program has put there
 
 
 def install(send: Callable[[bytes], None], state: bytes, *, always: bool) -> None:
@@ -154,7 +154,6 @@ def _apply_filters(filters: list[bytes]) -> None:
         _insert(action, message, category, module, lineno)
         if module == "__main__" or (isinstance(module, re.Pattern) and module.match("__main__")):
             _insert(action, message, category, "__mp_main__", lineno)
-    warnings._filters_mutated()  # type: ignore[attr-defined]
     _filters = list(warnings.filters)
 
 

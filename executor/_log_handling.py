@@ -6,6 +6,7 @@ One state for the whole process, since loggers and filters are the process's.
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import sys
 import threading
@@ -29,6 +30,14 @@ _version = 0  # guarded by _lock, as all below
 _state = b""
 _filters: list[Any] = []  # those in the state
 _filters_list: Any = None  # the list that they were in: whoever saves and restores filters puts another in its place
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def current_state() -> tuple[int, bytes]:

@@ -20,7 +20,7 @@ import threading
 import time
 from collections import deque
 
-from . import _current, _pickling
+from . import _current, _log_forwarding, _pickling
 from ._channel import FRAME_HEADER, WorkerChannel
 from ._exceptions import dump_exception
 from ._messages import ALL_ITEMS, CALLS, HEADER, LOGGING, RETIRE, Kind, pad
@@ -144,16 +144,13 @@ class _Worker:
         signal.signal(SOFT_SIGNAL, self._raise_soft_timeout)
         _current._worker = _current.WorkerInfo(facts["id"], facts["slot"], facts["name"], os.getpid())
         if facts["logging"] is not None:
-            from . import _log_forwarding
-
             state, always = facts["logging"]
             _log_forwarding.install(self.put_log, state, always=always)
         return self._initialize(inherited, initial, fds)
 
     def _mark_forked(self) -> None:
         self._forked = True
-        if "executor._log_forwarding" in sys.modules:
-            sys.modules["executor._log_forwarding"].leave()
+        _log_forwarding.leave()
         faulthandler.disable()  # a crash of the child is not a crash of the worker
 
     def _raise_soft_timeout(self, signum: int, frame: object) -> None:
@@ -190,8 +187,6 @@ class _Worker:
             if message[0] == RETIRE:
                 break
             if message[0] == LOGGING:
-                from . import _log_forwarding
-
                 _log_forwarding.apply(message[1])
                 continue
             assert message[0] == CALLS

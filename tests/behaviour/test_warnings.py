@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import operator
+import os
 import re
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
 import pytest
 
 from executor import ProcessPoolExecutor
-from tests.support import HANG
+from tests.support import HANG, ROOT, SCRIPTS
 
 
 class OwnWarning(UserWarning):
@@ -174,3 +177,16 @@ def test_off() -> None:
         with ProcessPoolExecutor(1, forward_logging=False) as pool:
             pool.submit(warn).result(HANG)
     assert caught == []
+
+
+def test_on_the_command_line_too(start_method: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", str(SCRIPTS / "logs.py"), start_method],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=HANG,
+        check=False,
+    )
+    assert ran.returncode == 0
+    assert ran.stderr.count("FutureWarning: look out") == 1
