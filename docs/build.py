@@ -36,7 +36,7 @@ SECTIONS = {
     "Futures": ["Future", "wait", "as_completed"],
     "In tasks": ["current_worker", "WorkerInfo", "current_task", "TaskInfo"],
     "Restart policy": ["RestartIntensity", "Backoff"],
-    "What runs": ["Stats", "WorkerStats"],
+    "What runs": ["Stats", "WorkerStats", "log_to_stderr"],
     "Shared data": ["share", "Shared"],
     "Locks": ["RobustLock", "Holder", "HolderDied"],
     "Errors": [

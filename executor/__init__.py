@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from ._executor import ProcessPoolExecutor
     from ._executor import ProcessPoolExecutor as Executor
     from ._future import Future
+    from ._logger import log_to_stderr
     from ._manager import WorkerManager
     from ._policy import Backoff, RestartIntensity
     from ._pool import Pool
@@ -95,6 +96,7 @@ _HOMES = {
     "current_task": "executor._current",
     "current_worker": "executor._current",
     "get_reusable_executor": "executor._reusable",
+    "log_to_stderr": "executor._logger",
     "share": "executor._share",
     "wait": "executor._waiting",
 }
@@ -137,6 +139,7 @@ __all__ = [
     "current_task",
     "current_worker",
     "get_reusable_executor",
+    "log_to_stderr",
     "share",
     "wait",
 ]

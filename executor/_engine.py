@@ -16,6 +16,7 @@ from collections import deque
 from functools import partial
 from time import monotonic, monotonic_ns
 
+from . import _log_handling
 from ._backlog import Backlog
 from ._channel import MAX_DESCRIPTORS
 from ._errors import InitializerError, WorkerLost
@@ -27,7 +28,7 @@ from ._pickling import decode_parcel
 from ._placement import PlacedBacklog
 from ._policy import Estimates
 from ._resources import Tokens
-from ._status import ITEM
+from ._status import ITEM, SENT
 from ._supervisor import Supervisor
 from ._watch import Watch
 from ._worker import HoldingLease, Lease, Worker, WorkerState
@@ -74,6 +75,8 @@ class Engine:
         self.monitored = False  # shown to `python -m executor top`
         self.forked = False
         self._mean = 0.01  # seconds a task takes, moving average
+        self._notes: deque[Any] = deque()  # log records that were read. For the leader alone, as the next
+        self._handling = False  # they are being handled
         self._resolved: deque[Task] = deque()  # their callbacks are due
         self._hungry: dict[int, Worker] = {}  # workers that may take more
         self._unread: dict[int, Worker] = {}  # workers whose frames are not handled yet
@@ -302,7 +305,10 @@ class Engine:
         """With the lock."""
         if worker.state is WorkerState.DEAD:
             _close_all(fds)
-        elif not worker.post_calls(calls, fds):
+            return
+        if self.settings.forward_logging:
+            _log_handling.tell(worker)
+        if not worker.post_calls(calls, fds):
             self.supervisor.mind_output(worker)
 
     def _fail_unsent(self, worker: Worker, lease: Lease, error: BaseException) -> None:
@@ -342,15 +348,25 @@ class Engine:
     # --- what comes back ------------------------------------------------------------------------------------
 
     def on_frames(self, worker: Worker, *, last: bool = False) -> None:
-        assert worker.channel is not None
+        channel = worker.channel
+        assert channel is not None
         self._unread[worker.id] = worker
-        frames = worker.channel.frames
-        while frames:
-            body, fds = frames[0]
-            self._settle(worker, self._read(worker, body, fds))
-            frames.popleft()
+        while channel.frames:
+            if self._notes and not self._handle_notes() and not last:
+                return
+            if not channel.frames:
+                break
+            frame = channel.frames[0]
+            records = self._read(worker, *frame)
+            if self._notes:  # what a task has logged is handled before its outcome is there
+                if not self._handle_notes() and not last:
+                    return  # the frame is read again; one with log records in it has no descriptors
+                if not channel.frames or channel.frames[0] is not frame:
+                    continue  # a handler waited for something, led the loop, and so has settled this
+            self._settle(worker, records)
+            channel.frames.popleft()
         if last:
-            self._settle(worker, self._read(worker, worker.unsent_outcomes(), []))
+            self._settle_unsent(worker, worker.unsent_outcomes())
         self._unread.pop(worker.id, None)
 
     def _read(self, worker: Worker, body: bytes | memoryview, fds: list[int]) -> list[Record]:
@@ -377,6 +393,11 @@ class Engine:
                     value = decode_parcel(data, fds) if meta & Kind.PARCEL else loads(data)
                 elif kind in (Kind.RAISED, Kind.FAILED):
                     error = load_exception(data)
+                elif kind == Kind.LOG:
+                    if started > worker.logs_read:  # or it was read from the outcome area before
+                        worker.logs_read = started
+                        self._notes.append(loads(data))
+                    continue
                 elif kind == Kind.NOTE:
                     value = loads(data)
             except BaseException as failure:
@@ -419,7 +440,6 @@ class Engine:
                     if rest is not None:
                         worker.tasks_leased -= rest.size()
                         returned.append(rest)
-                        worker.tasks_leased -= rest.size()  # or it would never be seen to have used up its quota
                     if rest is not task and not task.is_open():
                         self.resolve(task, failed=False)
                     continue
@@ -449,6 +469,27 @@ class Engine:
                 worker.settle_revocation()
             self._rest(worker)
             self._hungry[worker.id] = worker
+
+    def _settle_unsent(self, worker: Worker, outcomes: bytes) -> None:
+        records = self._read(worker, outcomes, [])
+        if self._notes:
+            self._handle_notes()
+        self._settle(worker, records)
+
+    def _handle_notes(self) -> bool:
+        """Handle the log records that were read, without the lock: this is the user's code. False if it is left to
+        the loop's own thread, as callbacks are.
+        """
+        if self.loop.polling:
+            self.loop.hand_back()
+            return False
+        if not self._handling:  # or this is a turn that a handler leads while it waits; it goes on with the rest
+            self._handling = True
+            try:
+                _log_handling.handle(self._notes)
+            finally:
+                self._handling = False
+        return True
 
     def _on_note(self, worker: Worker, kind: int, value: Any, error: BaseException | None) -> None:
         if kind == Kind.FAILED and error is not None:
@@ -482,6 +523,8 @@ class Engine:
             for worker in list(self._unread.values()):
                 if worker.state is not WorkerState.DEAD:
                     self.on_frames(worker)
+        if self._notes:
+            self._handle_notes()
         while self._hungry:
             with self.lock:
                 if not self.backlog:  # what is submitted from here on finds the idle ones, or the busy ones come again
@@ -549,12 +592,16 @@ class Engine:
 
     def _take_over(self, worker: Worker) -> None:
         """The worker is stuck in a long task: read the outcomes it has not sent, take back what it has not begun."""
-        began = worker.running_since()
+        began, sent = worker.running_since(), worker.words[SENT]
         unsent = worker.unsent_outcomes()
-        # Nothing is written to the area while a task runs: if it is the same one still, what was read is whole.
-        if unsent and worker.running_since() == began:
+        # While a task runs, log records may be added to the area. Nothing in it is overwritten before it was sent: if
+        # neither has changed, what was read is whole.
+        if unsent and worker.running_since() == began and worker.words[SENT] == sent:
             self.supervisor.receive(worker)  # outcomes that were sent come before those that were not
-            self._settle(worker, self._read(worker, unsent, []))
+            if worker.channel is not None and worker.channel.frames:  # they are left to the loop's own thread
+                self.loop.call_at(monotonic() + _STUCK_AFTER, partial(self._check_progress, worker))
+                return
+            self._settle_unsent(worker, unsent)
         with self.lock:
             self._revoke(worker)
 
@@ -792,6 +839,7 @@ class Engine:
         self.loop.wait(lambda: self.loop.closed or self.is_stopped(), None, lambda: self.waiters)
         if threading.current_thread() is not self.loop.thread:
             self.loop.thread.join()
+        _log_handling.handle(self._notes)  # what a thread that only polled had left to the loop's
 
     def after_fork_in_child(self) -> None:
         """The workers are the parent's: whoever uses this engine here is told so (`_forksafety`)."""

@@ -15,9 +15,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
+    from contextvars import ContextVar
     from multiprocessing.context import BaseContext
     from types import TracebackType
-    from typing import Any, Self, TypeVar
+    from typing import Any, Literal, Self, TypeVar
 
     from ._future import Future
     from ._manager import WorkerManager
@@ -58,6 +59,7 @@ class Submitter:
         """As the executor's, with these options."""
         from ._asyncio import amap
 
+        fn = self._executor._session.in_context(fn, self._options)  # of now, not of when an item is read
         return amap(self, fn, iterables, buffersize, self._executor._max_workers)
 
     def options(self, **changes: Any) -> Submitter:
@@ -90,6 +92,12 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
     ``resources``: tokens for the whole pool, such as ``{"gpu": 2}``; see `options`.
     ``max_pending``: calls submitted and not done, those that run included; `submit` waits for room, and runs callbacks
     meanwhile, or raises TooManyPending if ``when_full`` is "raise". A map has its ``buffersize`` instead.
+    ``forward_logging``: log records and warnings of workers reach this process's handlers and filters; "always": also
+    the records that a handler added in the worker takes; False: neither.
+    ``context``: context variables whose values at the time of a call hold in its task too, or "all" of them.
+    ``env``: environment variables of workers, set before anything of the program's is imported in them.
+    ``worker_threads``: how many threads numeric libraries may use in a worker (an int, or "auto": the processors
+    divided by the workers), by OMP_NUM_THREADS and the like, where ``env`` or the environment do not say it.
     ``manager``: a WorkerManager whose workers this executor borrows; the arguments about workers are the manager's.
     ``trace``: a file to which a trace of all tasks and workers is written, complete when the executor has ended;
     OSError if it cannot be written. See `trace()`.
@@ -117,6 +125,10 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         finalizer: Callable[[], object] | None = None,
         restart_intensity: RestartIntensity | None = None,
         backoff: Backoff | None = None,
+        forward_logging: bool | Literal["always"] = True,
+        context: Iterable[ContextVar[Any]] | Literal["all"] | None = None,
+        env: Mapping[str, str] | None = None,
+        worker_threads: int | Literal["auto"] | None = None,
         manager: WorkerManager | None = None,
         resources: Mapping[str, int] | None = None,
         max_pending: int | None = None,
@@ -126,7 +138,9 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
     ) -> None:
         # Not super().__init__(): nothing of the standard engine is wanted, only its face.
         if manager is None:
-            launch_fork_server(mp_context, initargs)  # it starts up while the rest of the package is imported
+            own_environment = bool(env) or worker_threads is not None
+            # It starts up while the rest of the package is imported.
+            launch_fork_server(mp_context, initargs, own_environment)
         from ._manager import WorkerManager
         from ._options import Options
 
@@ -141,6 +155,7 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
             retry_on_timeout=retry_on_timeout,
             cancel_running=cancel_running,
             when_full=when_full,
+            context=context,
         )
         workers: dict[str, Any] = {
             "max_workers": max_workers,
@@ -156,12 +171,16 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
             "restart_intensity": restart_intensity,
             "backoff": backoff,
             "resources": resources,
+            "env": env,
+            "worker_threads": worker_threads,
         }
+        if forward_logging is not True:
+            workers["forward_logging"] = forward_logging
         self._owns_manager = manager is None
         if manager is None:
             manager = WorkerManager(**workers)
         else:
-            given = [name for name, value in workers.items() if value not in (None, (), 0)]
+            given = [name for name, value in workers.items() if value not in (None, (), 0) or value is False]
             if given:
                 raise ValueError(f"{given[0]} is the manager's: it cannot be given with manager=")
         self._manager = manager
@@ -291,6 +310,7 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
     ) -> Iterator[T]:
         from ._unordered import UnorderedResults
 
+        fn = self._session.in_context(fn, options)  # of now, not of when an item is read
         return UnorderedResults(Submitter(self, options), fn, iterables, buffersize)
 
     def amap(self, fn: Callable[..., T], *iterables: Any, buffersize: int | None = None) -> AsyncIterator[T]:
@@ -300,7 +320,7 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
     def options(self, **changes: Any) -> Submitter:
         """This executor's `submit` and `map` with other options: ``timeout``, ``soft_timeout`` (seconds),
         ``retries``, ``retry_on_timeout``, ``cancel_running``, ``priority`` (higher first), ``callback``,
-        ``error_callback``, ``callback_thread``, ``name``, ``when_full``, and where a task is to run:
+        ``error_callback``, ``callback_thread``, ``name``, ``context``, ``when_full``, and where a task is to run:
 
         ``slot``: in the worker that has this slot. ``key``: tasks with equal keys in one worker while it lives, then
         in its successor, for what they keep there. ``resources``: tokens that it holds while it runs. ValueError for a

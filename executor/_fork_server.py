@@ -14,6 +14,7 @@ from multiprocessing import forkserver, popen_forkserver, spawn, util
 from multiprocessing.context import ForkServerProcess, reduction, set_spawning_popen  # type: ignore[attr-defined]  # not in typeshed
 
 from . import _preload
+from ._environment import WorkerName
 from ._start import EXIT_UNGUARDED, StartFailed, sigint_blocked
 
 TYPE_CHECKING = False
@@ -23,14 +24,24 @@ if TYPE_CHECKING:
 
 __all__ = ["Process"]
 
+# The bare one has nothing of the program's loaded: a worker with an environment of its own is to set it before that.
 _server: Any = None
-_owner = 0  # the process that launched it: a forked child needs one of its own
+_bare_server: Any = None
+_owner = 0  # the process that launched them: a forked child needs its own
 
 
-def _get_server() -> Any:
-    global _server, _owner
-    if _server is None or _owner != os.getpid():
-        _server, _owner = forkserver.ForkServer(), os.getpid()
+def _get_server(*, bare: bool) -> Any:
+    global _server, _bare_server, _owner
+    if _owner != os.getpid():
+        _server = _bare_server = None
+        _owner = os.getpid()
+    if bare:
+        if _bare_server is None:
+            _bare_server = forkserver.ForkServer()
+            _bare_server.set_forkserver_preload(["executor._preload"])
+        return _bare_server
+    if _server is None:
+        _server = forkserver.ForkServer()
         theirs: Any = forkserver._forkserver
         extra = [name for name in theirs._preload_modules if name != "__main__"]
         _server.set_forkserver_preload(["executor._preload", *extra])
@@ -41,6 +52,8 @@ def _get_server() -> Any:
 def _naming_main(server: Any, data: dict[str, Any]) -> Iterator[None]:
     """Let a server that is about to be launched know the main module (multiprocessing's own way fails before 3.14)."""
     main = {key: data[key] for key in ("init_main_from_path", "init_main_from_name") if key in data}
+    if server is _bare_server:
+        main = {}
     if server._forkserver_pid is not None:
         yield
         return
@@ -51,9 +64,9 @@ def _naming_main(server: Any, data: dict[str, Any]) -> Iterator[None]:
         del os.environ[_preload.VARIABLE]
 
 
-def launch() -> None:
+def launch(*, bare: bool) -> None:
     """Have the server running, without waiting for it to be ready."""
-    server = _get_server()
+    server = _get_server(bare=bare)
     if server._forkserver_pid is None:
         with sigint_blocked(), _naming_main(server, spawn.get_preparation_data("server")):
             try:
@@ -77,7 +90,7 @@ class Popen(popen_forkserver.Popen):
         finally:
             set_spawning_popen(None)
         self.pid: int | None = None  # type: ignore[assignment]  # None: not known yet
-        server = _get_server()
+        self._server = server = _get_server(bare=isinstance(process_obj._name, WorkerName))
         with _naming_main(server, preparation):
             self.sentinel, write_end = server.connect_to_new_process(self._fds)  # type: ignore[attr-defined]  # not in typeshed
         # The worker takes a closed pipe for its parent's death: keep the write end.
@@ -100,7 +113,7 @@ class Popen(popen_forkserver.Popen):
         try:
             self.pid = forkserver.read_signed(self.sentinel)
         except (OSError, EOFError):
-            raise StartFailed(_why_server_ended(_get_server())) from None
+            raise StartFailed(_why_server_ended(self._server)) from None
         return self.pid
 
 

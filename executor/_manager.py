@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from multiprocessing.context import BaseContext
     from types import TracebackType
-    from typing import Any, Self
+    from typing import Any, Literal, Self
 
     from ._options import Options
     from ._policy import Backoff, RestartIntensity
@@ -53,6 +53,9 @@ class WorkerManager:
         restart_intensity: RestartIntensity | None = None,
         backoff: Backoff | None = None,
         resources: Mapping[str, int] | None = None,
+        forward_logging: bool | Literal["always"] = True,
+        env: Mapping[str, str] | None = None,
+        worker_threads: int | Literal["auto"] | None = None,
     ) -> None:
         self._settings = Settings(
             max_workers,
@@ -68,6 +71,9 @@ class WorkerManager:
             restart_intensity=restart_intensity,
             backoff=backoff,
             resources=resources,
+            forward_logging=forward_logging,
+            env=env,
+            worker_threads=worker_threads,
         )
         self._engine = Engine(self._settings)
         _engines.add(self._engine)

@@ -207,7 +207,7 @@ class Map(Task):
     ) -> None:
         self.session = session
         self.options = options
-        self.fn = fn
+        self.fn = fn if options.context is None else session.in_context(fn, options)
         self.key = Estimates.key(fn)
         self.star = len(iterables) != 1
         self.chunksize = chunksize

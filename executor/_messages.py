@@ -5,6 +5,7 @@ To the worker go frames, each one pickle of a tuple that begins with one of:
     SETUP    (SETUP, facts, initial)                     the first; the status page and the lifeline beside it
     SLOT     (SLOT, number)                              where it was not known yet when the worker was set up
     CALLS    (CALLS, [call, ...])
+    LOGGING  (LOGGING, state)                            levels and filters of the parent (`_log_forwarding`)
     RETIRE   (RETIRE,)                                   end when everything before is done
 
 A call is one of
@@ -24,7 +25,9 @@ until they are sent (`_status`):
     SKIPPED           this lease was revoked and has not run (of a run: from that item on)
     READY FAILED      lease 0: the initializer has run, or how it failed
     DONE              lease 0: the finalizer has run; only the end of the interpreter is to come
-    NOTE              lease 0: a pickled message for a subscriber (log record, progress)
+    NOTE              lease 0: a pickled message for a subscriber
+    LOG               lease 0: a log record or a warning (`_log_records`); in the place of the start its number, from 1,
+                      by which the parent knows one that it has read before
 
 The kind and the lease stand outside the payload: one that cannot be decoded fails its own future alone.
 """
@@ -33,9 +36,9 @@ from __future__ import annotations
 
 from struct import Struct
 
-__all__ = ["ALL_ITEMS", "CALLS", "HEADER", "RETIRE", "SETUP", "SLOT", "Kind", "pad", "record"]
+__all__ = ["ALL_ITEMS", "CALLS", "HEADER", "LOGGING", "RETIRE", "SETUP", "SLOT", "Kind", "pad", "record"]
 
-SETUP, SLOT, CALLS, RETIRE = range(4)
+SETUP, SLOT, CALLS, RETIRE, LOGGING = range(5)
 
 HEADER = Struct("=QQQQ")
 ALL_ITEMS = 0xFFFFFFFF  # instead of an item's index: all of the run that has no outcome yet
@@ -51,6 +54,7 @@ class Kind:
     FAILED = 5
     NOTE = 6
     DONE = 7
+    LOG = 8
     PARCEL = 128
 
 

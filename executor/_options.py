@@ -28,6 +28,7 @@ class Options(_Derived):
         "callback",
         "callback_thread",
         "cancel_running",
+        "context",
         "error_callback",
         "key",
         "name",
@@ -58,6 +59,7 @@ class Options(_Derived):
         key: Hashable | None = None,
         resources: Mapping[str, int] | None = None,
         when_full: str = "wait",
+        context: Any = None,
     ) -> None:
         if not isinstance(retries, int) or retries < 0:
             raise ValueError("retries must be an integer >= 0")
@@ -92,6 +94,11 @@ class Options(_Derived):
         self.resources = resources
         self.requirement = parse_resources(resources)
         self.placed = slot is not None or key is not None or bool(self.requirement)
+        if context is not None:
+            from ._contexts import check_context
+
+            context = check_context(context)
+        self.context = context
 
     @property
     def watched(self) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import pickle
+from contextvars import ContextVar
 from multiprocessing.reduction import ForkingPickler
 from types import FunctionType
 
 import cloudpickle
 
 from . import _shareable, _shareable_descriptors
+from ._contexts import reduce_variable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ _forking_reducers: dict[type, Callable[[Any], Any]] = ForkingPickler._extra_redu
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(self, file: io.BytesIO, buffer_callback: Callable[[pickle.PickleBuffer], object] | None) -> None:
         super().__init__(file, 5, buffer_callback)
-        self._reducers = _shareable.reducers()
+        self._reducers = _shareable.reducers() | {ContextVar: reduce_variable}
 
     def reducer_override(self, obj: object) -> Any:
         reduce = self._reducers.get(type(obj))

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from multiprocessing.context import BaseContext
     from types import TracebackType
-    from typing import Self
+    from typing import Literal, Self
 
 __all__ = ["Pool"]
 
@@ -68,6 +68,7 @@ class Pool:
       ``ready``, ``join``, the iterators of ``imap``), not in a hidden thread.  One that raises is logged.
     - ``imap`` reads its iterable a bounded way ahead of the results that were taken, until ``join()``.
     - Workers start when there is work for them.
+    - What workers log reaches this process's handlers, as with ``ProcessPoolExecutor(forward_logging=)``.
     """
 
     _state = PoolState.INIT  # for __del__, if __init__ raises
@@ -79,6 +80,8 @@ class Pool:
         initargs: Iterable[Any] = (),
         maxtasksperchild: int | None = None,
         context: BaseContext | str | None = None,
+        *,
+        forward_logging: bool | Literal["always"] = True,
     ) -> None:
         if processes is not None and processes < 1:
             raise ValueError("Number of processes must be at least 1")
@@ -87,7 +90,12 @@ class Pool:
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         self._executor = ProcessPoolExecutor(
-            processes, context, initializer, tuple(initargs), max_tasks_per_child=maxtasksperchild
+            processes,
+            context,
+            initializer,
+            tuple(initargs),
+            max_tasks_per_child=maxtasksperchild,
+            forward_logging=forward_logging,
         )
         session = self._executor._session
         by_value = "main" if session.main_by_value else "none"

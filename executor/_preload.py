@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 
 __all__ = ["VARIABLE"]
 
@@ -29,6 +30,11 @@ def _load() -> None:
         pass
     finally:
         del current._inheriting  # type: ignore[attr-defined]
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()  # or each worker would write out what the main module has printed
+        except (AttributeError, OSError, ValueError):  # there is none
+            pass
 
 
 _load()

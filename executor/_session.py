@@ -101,6 +101,8 @@ class Session:
             self.check_placement(options)
         if options.calls_back:
             self.expect_callbacks(options)
+        if options.context is not None:
+            fn = self.in_context(fn, options)
         future: Future[T] = Future(self, (fn, args, kwargs), options)
         for value in args:
             if isinstance(value, Future):
@@ -124,6 +126,14 @@ class Session:
             raise ValueError(f"slot {options.slot}: this executor's workers have slots 0 to {workers - 1}")
         if options.requirement:
             self.engine.tokens.check(options.requirement)
+
+    def in_context(self, fn: Callable[..., T], options: Options) -> Callable[..., T]:
+        """The function with the values that the variables of ``options.context`` have now, if it names any."""
+        if options.context is None:
+            return fn
+        from ._contexts import in_context
+
+        return in_context(fn, options.context, self.main_by_value)
 
     def _submit_dependent(self, future: Future[T]) -> Future[T]:
         from ._pipeline import submit_dependent

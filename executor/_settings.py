@@ -11,9 +11,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from multiprocessing.context import BaseContext
-    from typing import Any
+    from typing import Any, Literal
 
+    from ._environment import Environment
     from ._pickling import Parcel
+    from ._worker import Worker
 
 __all__ = ["Settings", "check_max_workers", "check_min_workers"]
 
@@ -46,7 +48,9 @@ class Settings:
         "backoff",
         "context",
         "encode_result",
+        "environment",
         "finalizer",
+        "forward_logging",
         "idle_timeout",
         "initargs",
         "initializer",
@@ -73,6 +77,9 @@ class Settings:
         restart_intensity: RestartIntensity | None = None,
         backoff: Backoff | None = None,
         resources: Mapping[str, int] | None = None,
+        forward_logging: bool | str = True,
+        env: Mapping[str, str] | None = None,
+        worker_threads: int | Literal["auto"] | None = None,
     ) -> None:
         from ._pickling import encode
         from ._start import choose_context
@@ -83,6 +90,8 @@ class Settings:
         if finalizer is not None and not callable(finalizer):
             raise TypeError("finalizer must be a callable")
         check_min_workers(min_workers, self.max_workers)
+        if forward_logging not in (True, False, "always"):
+            raise ValueError('forward_logging must be True, False or "always"')
         self.quota = Quota(max_tasks_per_child, max_memory_per_child, max_age_per_child)
         self.resources = parse_resources(resources)
         self.context = choose_context(mp_context, initargs)
@@ -92,6 +101,12 @@ class Settings:
         self.min_workers = min_workers
         self.finalizer = finalizer
         self.encode_result: Callable[[Any], bytes | Parcel] = encode  # by which workers pickle results
+        self.forward_logging = forward_logging
+        self.environment: Environment | None = None
+        if env is not None or worker_threads is not None:
+            from ._environment import Environment
+
+            self.environment = Environment.of(env, worker_threads, self.max_workers)
         # All workers may be killed at once from outside, and twice, before that is taken for a fault of the pool.
         self.intensity = restart_intensity or RestartIntensity(max(5, 2 * self.max_workers))
         self.backoff = backoff or Backoff()
@@ -107,6 +122,16 @@ class Settings:
         if self.forks_here:
             return b""
         return encode((self.initializer, self.initargs, self.finalizer), main_by_value=self.main_by_value())
+
+    def facts(self, worker: Worker) -> dict[str, Any]:
+        """What any worker is told of the parent's surroundings when it is set up."""
+        forwarding = None
+        if self.forward_logging:
+            from ._log_handling import current_state
+
+            worker.logging_version, state = current_state()
+            forwarding = state, self.forward_logging == "always"
+        return {"logging": forwarding, "encode": self.encode_result}
 
     def release(self) -> None:
         """No worker is started any more: let go of what it would be given."""

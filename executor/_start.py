@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
+    from ._environment import Environment
+
 __all__ = [
     "EXIT_UNGUARDED",
     "StartFailed",
@@ -120,7 +122,7 @@ def sigint_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def launch_fork_server(mp_context: BaseContext | str | None, initargs: tuple[Any, ...]) -> None:
+def launch_fork_server(mp_context: BaseContext | str | None, initargs: tuple[Any, ...], own_environment: bool) -> None:
     """Launch the fork server if workers will come from it, without waiting for it."""
     name = mp_context if mp_context is None or isinstance(mp_context, str) else getattr(mp_context, "_name", "")
     if (name or _default_method(initargs)) != "forkserver" or name == "":
@@ -128,13 +130,26 @@ def launch_fork_server(mp_context: BaseContext | str | None, initargs: tuple[Any
     if not getattr(process.current_process(), "_inheriting", False):
         from . import _fork_server
 
-        _fork_server.launch()
+        _fork_server.launch(bare=own_environment)
 
 
-def make_process(context: BaseContext, target: Callable[..., object], name: str, args: tuple[Any, ...]) -> Any:
+def make_process(
+    context: BaseContext,
+    target: Callable[..., object],
+    name: str,
+    args: tuple[Any, ...],
+    environment: Environment | None,
+) -> Any:
     """A process object of that context, not started. Not a daemon: tasks may start processes."""
+    if environment is not None:
+        from ._environment import WorkerName
+
+        name = WorkerName(name, environment.variables)
     if type(context).__name__ == "ForkServerContext" and type(context).__module__ == "multiprocessing.context":
         from ._fork_server import Process
 
         return Process(target=target, name=name, args=args, daemon=False)
-    return context.Process(target=target, name=name, args=args, daemon=False)  # type: ignore[attr-defined]
+    process: Any = context.Process(target=target, name=name, args=args, daemon=False)  # type: ignore[attr-defined]
+    if environment is not None and hasattr(process, "env"):  # loky's, which begins with it
+        process.env = environment.variables
+    return process

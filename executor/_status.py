@@ -8,6 +8,7 @@
              CUT       lease << 32 | item: of that run, this item and those behind it are not to begin
              FILLED    how many bytes of the outcome area are valid
              SOFT      the lease whose soft time limit is reached
+             SENT      how often the outcome area was sent, to be filled anew
              CLOSED    not 0 once the parent has seen the channel's end: nothing more can be sent
     outcomes outcomes that are ready but not yet sent: what a worker that dies leaves here is not lost
     log      what faulthandler writes: the end of the file
@@ -36,12 +37,13 @@ __all__ = [
     "LOG_OFFSET",
     "REVOKED",
     "RUNNING",
+    "SENT",
     "SOFT",
     "STARTED",
     "StatusBlock",
 ]
 
-RUNNING, STARTED, FINISHED, REVOKED, ITEM, CUT, FILLED, SOFT, CLOSED = range(9)
+RUNNING, STARTED, FINISHED, REVOKED, ITEM, CUT, FILLED, SOFT, CLOSED, SENT = range(10)
 AREA_OFFSET = 4096
 AREA_BYTES = 256 * 1024
 LOG_OFFSET = AREA_OFFSET + AREA_BYTES

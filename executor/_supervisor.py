@@ -9,14 +9,15 @@ task has closed every descriptor. What it said before is read before anything is
 
 from __future__ import annotations
 
-import logging
 import signal
 from collections import Counter
 from functools import partial
 from heapq import heapify, heappop, heappush
+from logging import DEBUG
 from time import monotonic
 
 from ._errors import UNGUARDED_MAIN, InitializerError, RestartLimitReached, WorkerLost, describe_exit
+from ._logger import log, tell
 from ._loop import READ, WRITE
 from ._messages import Kind
 from ._start import EXIT_UNGUARDED
@@ -61,7 +62,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Supervisor"]
 
-log = logging.getLogger("executor")
 _EXIT_CODE_WITHIN = 1.0  # seconds from a worker's end to its exit code, before it is given up
 _FAILED_STARTS = 5  # in a row, at most
 _RESIZED = "resized"
@@ -153,11 +153,10 @@ class Supervisor:
     def _launch(self, worker: Worker) -> bool:
         settings = self._settings
         try:
-            worker.start(settings.context, settings.method, settings.inherited())
+            worker.start(settings.context, settings.method, settings.inherited(), settings.environment)
         except Exception as error:
             self._start_failed(worker, error)
             return False
-        log.debug("%s started (pid %s)", worker.name, worker.pid)
         assert worker.channel is not None
         self._loop.watch(worker.channel.fileno(), READ, partial(self._on_channel, worker))
         if worker.pid is None:
@@ -172,7 +171,7 @@ class Supervisor:
 
     def _start_failed(self, worker: Worker, error: BaseException) -> None:
         """The process could not be made: no memory, no descriptors, arguments that cannot be pickled."""
-        log.debug("%s could not be started: %r", worker.name, error)
+        tell("%s could not be started: %r", worker.name, error)
         with self._loop.lock:
             del self.workers[worker.id]
             worker.discard()
@@ -182,7 +181,7 @@ class Supervisor:
     def _set_up(self, worker: Worker) -> None:
         """Send what makes it ready; the slot may come later."""
         try:
-            written = worker.set_up(self._settings.initial(), self._settings.encode_result)
+            written = worker.set_up(self._settings.initial(), self._settings.facts(worker))
         except BaseException as error:  # no descriptors left; an initializer that cannot be pickled
             self._without_slot.pop(worker.id, None)
             worker.retire_reason = "could not be set up"
@@ -286,6 +285,9 @@ class Supervisor:
         self._watch_end(worker)
 
     def _watch_end(self, worker: Worker) -> None:
+        if not worker.announced:
+            worker.announced = True
+            tell("%s (pid %s) started", worker.name, worker.pid)
         fd = worker.pidfd if worker.pidfd >= 0 else worker.process.sentinel
         self._loop.watch(fd, READ, partial(self._on_end, worker))
 
@@ -321,7 +323,6 @@ class Supervisor:
             if worker.retire_reason is not None and (expected or worker.retire_reason != "max_tasks_per_child"):
                 reason = worker.retire_reason
             self.restarts[reason] += 1
-            log.debug("%s (pid %s) ended %s: %s", worker.name, worker.pid, describe_exit(worker.exitcode), reason)
             error = self._obituary(worker)
             explained = self._owner.on_exit(worker, error) or expected or worker.kill_error is not None
             self._forget(worker)
@@ -330,6 +331,7 @@ class Supervisor:
                 unguarded = starting and worker.exitcode == EXIT_UNGUARDED
                 cause = RuntimeError(UNGUARDED_MAIN) if unguarded else error
                 self._count_death(UNGUARDED_MAIN if unguarded else detail, cause, decisive=unguarded, starting=starting)
+        tell("%s (pid %s) ended %s: %s", worker.name, worker.pid, describe_exit(worker.exitcode), reason)
         self._owner.on_worker_gone()
         self.start_needed()
 
@@ -405,6 +407,7 @@ class Supervisor:
         elif kind == Kind.FAILED:
             worker.retire_reason = "initializer"
             worker.state = WorkerState.RETIRING
+            self._tell_retirement(worker)
             self._loop.call_at(monotonic() + _RETIRE_WITHIN, partial(self._kill_if_alive, worker))
 
     def _on_age(self, worker: Worker) -> None:
@@ -436,9 +439,11 @@ class Supervisor:
         if worker.slot < 0:  # it has not run anything of the user's and never will
             self._without_slot.pop(worker.id, None)
             worker.retire_reason = reason
+            self._tell_retirement(worker)
             self.kill(worker, None)
             return
         worker.retire_reason = reason
+        self._tell_retirement(worker)
         worker.state = WorkerState.RETIRING
         self.idle.pop(worker.id, None)
         if not worker.post_retire():
@@ -451,6 +456,11 @@ class Supervisor:
         tasks = self._settings.quota.tasks
         if tasks is not None and worker.tasks_leased >= tasks and worker.state is WorkerState.BUSY:
             self.retire(worker, "max_tasks_per_child")
+
+    def _tell_retirement(self, worker: Worker) -> None:
+        if log.isEnabledFor(DEBUG):
+            text = "%s (pid %s) retires: %s"
+            self._loop.call_soon(partial(tell, text, worker.name, worker.pid, worker.retire_reason))
 
     def kill(self, worker: Worker, error: BaseException | None) -> None:
         """End it now, with what it has started; ``error`` is what its running task is told. Any thread."""

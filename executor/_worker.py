@@ -12,17 +12,17 @@ import socket
 from . import _pickling, _worker_main
 from ._channel import Channel
 from ._forksafety import disown, own
-from ._messages import CALLS, RETIRE, SETUP, SLOT
+from ._messages import CALLS, LOGGING, RETIRE, SETUP, SLOT
 from ._pickling import Parcel
 from ._start import WORKER_NAME, make_process, path_of_main, sigint_blocked
 from ._status import CUT, FILLED, ITEM, REVOKED, RUNNING, STARTED, StatusBlock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from multiprocessing.context import BaseContext
     from typing import Any
 
+    from ._environment import Environment
     from ._resources import Held
     from ._task import Task
 
@@ -80,6 +80,7 @@ class Worker:
     """One worker. Guarded by the manager's lock, but for what only the loop's leader touches (channel input)."""
 
     __slots__ = (
+        "announced",
         "block",
         "channel",
         "cut",
@@ -95,6 +96,8 @@ class Worker:
         "kill_error",
         "leases",
         "lifeline",
+        "logging_version",
+        "logs_read",
         "name",
         "next_lease",
         "over_memory_lease",
@@ -121,6 +124,7 @@ class Worker:
         self.slot = -1  # until one is free
         self.name = f"{WORKER_NAME}{id}"
         self.state = WorkerState.STARTING
+        self.announced = False  # its start was logged
         self.leases: dict[int, Lease] = {}
         self.next_lease = 1
         self.in_hand = 0.0  # seconds of work, by the estimates
@@ -145,6 +149,8 @@ class Worker:
         self.watch_due: float | None = None  # when the time limits are looked at next
         self.idle_due = False  # a timer is set
         self.idle_since = now
+        self.logs_read = 0  # the number of the last log record that was read
+        self.logging_version = 0  # which state of the parent's logging it has been told
         self.process: Any = None
         self.channel: Channel | None = None
         self.block: StatusBlock | None = None
@@ -154,7 +160,13 @@ class Worker:
 
     # --- starting -----------------------------------------------------------------------------------------
 
-    def start(self, context: BaseContext, method: str, inherited: tuple[Any, ...] | None) -> None:
+    def start(
+        self,
+        context: BaseContext,
+        method: str,
+        inherited: tuple[Any, ...] | None,
+        environment: Environment | None,
+    ) -> None:
         """Launch the process. Whatever can fail raises, and leaves nothing behind but what `discard` frees.
 
         The process waits for `set_up` before it runs anything of the user's. ``inherited``: the initializer and
@@ -166,8 +178,8 @@ class Worker:
         try:
             self.block = StatusBlock()
             own(self.block.fd)
-            args = theirs, path_of_main(method), inherited
-            self.process = make_process(context, _worker_main.main, self.name, args)
+            arguments = theirs, path_of_main(method), inherited, environment
+            self.process = make_process(context, _worker_main.main, self.name, arguments, environment)
             with sigint_blocked(), _pickling.import_lock:
                 self.process.start()
             self.pid = self.process.pid
@@ -180,7 +192,7 @@ class Worker:
     def is_set_up(self) -> bool:
         return self.lifeline >= 0
 
-    def set_up(self, initial: bytes | Parcel, encode_result: Callable[[Any], bytes | Parcel]) -> bool:
+    def set_up(self, initial: bytes | Parcel, facts: dict[str, Any]) -> bool:
         """Give it its status page, its lifeline, its slot (-1: it comes later) and its first call; False when a part
         of that waits for the socket.
         """
@@ -192,7 +204,7 @@ class Worker:
         if isinstance(initial, Parcel):
             fds += initial.fds
             initial = initial.data
-        facts = {"id": self.id, "slot": self.slot, "name": self.name, "encode": encode_result}
+        facts = {"id": self.id, "slot": self.slot, "name": self.name, **facts}
         self.channel.post(pickle.dumps((SETUP, facts, initial), 5), fds)
         return self.channel.flush()
 
@@ -243,6 +255,12 @@ class Worker:
         assert self.channel is not None
         self.channel.post(pickle.dumps((SLOT, self.slot), 5))
         return self.channel.flush()
+
+    def post_logging(self, version: int, state: bytes) -> None:
+        """Queue the parent's levels and filters, to be known before the calls that are posted next."""
+        assert self.channel is not None
+        self.logging_version = version
+        self.channel.post(pickle.dumps((LOGGING, state), 5))
 
     def post_retire(self) -> bool:
         assert self.channel is not None

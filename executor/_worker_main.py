@@ -17,11 +17,12 @@ import socket
 import sys
 import threading
 import time
+from collections import deque
 
-from . import _current, _pickling
+from . import _current, _log_forwarding, _pickling
 from ._channel import FRAME_HEADER, WorkerChannel
 from ._exceptions import dump_exception
-from ._messages import ALL_ITEMS, CALLS, HEADER, RETIRE, SLOT, Kind, pad
+from ._messages import ALL_ITEMS, CALLS, HEADER, LOGGING, RETIRE, SLOT, Kind, pad
 from ._pickling import Parcel, decode_parcel
 from ._status import (
     AREA_BYTES,
@@ -32,15 +33,19 @@ from ._status import (
     ITEM,
     REVOKED,
     RUNNING,
+    SENT,
     SOFT,
     STARTED,
     StatusBlock,
 )
+from ._worker_output import write_whole_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from ._environment import Environment
 
 __all__ = ["DUMP_SIGNAL", "EXIT_CHANNEL_LOST", "SOFT_SIGNAL", "main"]
 
@@ -51,12 +56,21 @@ EXIT_CHANNEL_LOST = 75
 _FLUSH_AFTER = 500_000  # nanoseconds that an outcome may wait while more calls are in hand
 _FIRST = FRAME_HEADER.size  # the outcome area begins with room for the header of the frame it is sent as
 _LOW = 0xFFFFFFFF
+_ALL_SIGNALS = signal.valid_signals()
 _SMALL = frozenset((int, float, bool, type(None)))  # nothing in these needs a closer look
 
 
-def main(sock: socket.socket, main_path: str | None, inherited: tuple[Any, ...] | None) -> None:
+def main(
+    sock: socket.socket,
+    main_path: str | None,
+    inherited: tuple[Any, ...] | None,
+    environment: Environment | None = None,
+) -> None:
     """The target of the worker process. ``inherited``: initializer, its arguments, finalizer, in a forked worker."""
     _reset_signals()
+    if environment is not None:
+        environment.apply(forked=inherited is not None)
+    write_whole_lines(forked=inherited is not None)
     if main_path is not None and sys.modules["__main__"].__name__ != "__mp_main__":
         _import_main(main_path)
     _pickling.import_lock = threading.Lock()  # a forked worker was born with it held
@@ -129,6 +143,9 @@ class _Worker:
         self._forked = False  # this is a child that a task has forked
         self._finalizer: Any = None
         self._encode: Callable[[Any], bytes | Parcel]  # pickles results
+        self._logs = 0  # guarded by _lock: how many log records were put
+        self._late: deque[bytes] = deque()  # log records that came in the middle of a put
+        self._deaf = False  # nothing more can be sent
 
     # --- set-up -------------------------------------------------------------------------------------------
 
@@ -149,10 +166,14 @@ class _Worker:
             faulthandler.register(DUMP_SIGNAL, file=status, all_threads=True)
         signal.signal(SOFT_SIGNAL, self._raise_soft_timeout)
         _current._worker = _current.WorkerInfo(facts["id"], facts["slot"], facts["name"], os.getpid())
+        if facts["logging"] is not None:
+            state, always = facts["logging"]
+            _log_forwarding.install(self.put_log, state, always=always)
         return self._initialize(inherited, initial, fds)
 
     def _mark_forked(self) -> None:
         self._forked = True
+        _log_forwarding.leave()
         faulthandler.disable()  # a crash of the child is not a crash of the worker
 
     def _raise_soft_timeout(self, signum: int, frame: object) -> None:
@@ -196,10 +217,15 @@ class _Worker:
             if message[0] == SLOT:
                 _current.take_slot(message[1])
                 continue
+            if message[0] == LOGGING:
+                _log_forwarding.apply(message[1])
+                continue
             assert message[0] == CALLS
             self._run(message[1], fds)
             del message, frame, body
             self.flush()
+            if self._late:
+                self.put_log(self._late.popleft())
         self._finalize()
 
     def _release_shared(self, share: Any) -> None:
@@ -359,15 +385,61 @@ class _Worker:
             fill = self._fill
             if fill == _FIRST:
                 return
-            FRAME_HEADER.pack_into(self._area, 0, fill - _FIRST, 0)
-            if self._words[CLOSED]:
+            if not self._send_area(fill):  # the parent finds the rest in the area
                 os._exit(EXIT_CHANNEL_LOST)
-            try:
-                self._channel.send_bytes(self._area[:fill])
-            except OSError:  # the parent has gone, or a task closed our descriptor: it finds the rest in the area
-                os._exit(EXIT_CHANNEL_LOST)
-            self._fill = _FIRST
-            self._words[FILLED] = _FIRST
+
+    def _send_area(self, fill: int) -> bool:
+        """False: the parent has gone, or a task closed our descriptor. With the lock."""
+        if self._words[CLOSED] or self._deaf:
+            return False
+        FRAME_HEADER.pack_into(self._area, 0, fill - _FIRST, 0)
+        try:
+            self._channel.send_bytes(self._area[:fill])
+        except OSError:
+            self._deaf = True
+            return False
+        self._words[SENT] += 1  # before anything is written over what the parent may be copying
+        self._fill = _FIRST
+        self._words[FILLED] = _FIRST
+        return True
+
+    # --- log records --------------------------------------------------------------------------------------
+
+    def put_log(self, data: bytes) -> None:
+        """Put a log record where the parent finds it, and send it if that is possible. Any thread.
+
+        Unlike an outcome it may come in the middle of a task, which is not to end because nothing can be sent.
+        """
+        if self._forked:
+            return
+        if self._lock._is_owned():  # type: ignore[attr-defined]  # not in typeshed
+            self._late.append(data)  # from a signal's handler or the garbage collector, between two writes of a put
+            return
+        # A handler that raises out of the middle of a send would leave half a frame behind.
+        before = _sigmask(signal.SIG_BLOCK, ())
+        try:
+            _sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
+            with self._lock:
+                while self._late:
+                    self._put_one_log(self._late.popleft())
+                self._put_one_log(data)
+                self._send_area(self._fill)
+        finally:
+            _sigmask(signal.SIG_SETMASK, before)
+
+    def _put_one_log(self, data: bytes) -> None:
+        need = 32 + pad(len(data))
+        if self._fill + need > AREA_BYTES and not self._send_area(self._fill):
+            return  # neither room nor a way out
+        self._logs += 1
+        if _FIRST + need <= AREA_BYTES:
+            self._put(0, Kind.LOG, data, self._logs)
+            return
+        head = HEADER.pack(0, Kind.LOG | len(data) << 8, self._logs, 0)
+        try:
+            self._channel.send([head, data, bytes(pad(len(data)) - len(data))])
+        except OSError:
+            self._deaf = True
 
     def _send(self, parts: list[bytes], fds: list[int] | tuple[int, ...]) -> None:
         if self._words[CLOSED]:
@@ -376,6 +448,13 @@ class _Worker:
             self._channel.send(parts, fds)
         except OSError:
             os._exit(EXIT_CHANNEL_LOST)
+
+
+def _sigmask(how: int, signals: Any) -> Any:
+    """As signal.pthread_sigmask, which makes an enum of each signal and takes ten times as long."""
+    import _signal  # type: ignore[import-not-found]  # not in typeshed
+
+    return _signal.pthread_sigmask(how, signals)
 
 
 def _leave_forked_child() -> None:

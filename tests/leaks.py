@@ -102,6 +102,7 @@ def _singletons() -> tuple[set[int | None], set[int | None]]:
     for name, attribute in (
         ("multiprocessing.forkserver", "_forkserver"),
         ("executor._fork_server", "_server"),
+        ("executor._fork_server", "_bare_server"),
     ):
         if server := getattr(sys.modules.get(name), attribute, None):
             pids.add(server._forkserver_pid)

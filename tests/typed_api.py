@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections.abc import Iterator
+from contextvars import ContextVar
+from logging import Logger
 from pathlib import Path
 from typing import assert_type
 
-from executor import Executor, Future, ProcessPoolExecutor, as_completed, wait
+from executor import Executor, Future, Pool, ProcessPoolExecutor, WorkerManager, as_completed, log_to_stderr, wait
+
+request: ContextVar[str] = ContextVar("request")
 
 
 def length(text: str) -> int:
@@ -53,3 +57,12 @@ def what_a_pool_does_can_be_seen(path: Path) -> None:
 def futures_may_be_arguments(pool: ProcessPoolExecutor) -> None:
     first = pool.submit(str, 5)
     assert_type(pool.submit(length, first).result(), int)
+
+
+def what_workers_say_and_know() -> None:
+    ProcessPoolExecutor(forward_logging="always", context=[request])
+    ProcessPoolExecutor(forward_logging=False, context="all")
+    ProcessPoolExecutor(env={"LANG": "C"}, worker_threads="auto")
+    WorkerManager(forward_logging=False, env={"LANG": "C"}, worker_threads=2)
+    Pool(forward_logging="always")
+    assert_type(log_to_stderr("DEBUG"), Logger)

@@ -67,6 +67,7 @@ REFUSED_ARGUMENTS: Mapping[str, tuple[Any, str]] = {
         None,
         "callbacks run on the thread that made the executor; hand them over from there",
     ),
+    "context": (None, "pass the values as arguments"),
     "slot": (None, "Dask's workers have no slots; client.submit(workers=) pins a task to a worker"),
     "key": (None, "client.submit(workers=) pins a task to a worker"),
     "resources": (None, "start workers with --resources and use client.submit(resources=)"),
