@@ -235,6 +235,7 @@ class Engine:
                 if isinstance(error, KeyboardInterrupt) and _in_main_thread():
                     _close_all(fds)
                     raise
+                lease.task.note_unpicklable(error)
                 self._fail_unsent(worker, lease, error)
                 continue
             if fds and len(fds) + len(own) > MAX_DESCRIPTORS:

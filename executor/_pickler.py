@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["dumps"]
+__all__ = ["Pickler", "dumps"]
 
 _forking_reducers: dict[type, Callable[[Any], Any]] = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(self, file: io.BytesIO, buffer_callback: Callable[[pickle.PickleBuffer], object] | None) -> None:
         super().__init__(file, 5, buffer_callback)
         self._reducers = _shareable.reducers()
@@ -45,7 +45,7 @@ def dumps(
     file = io.BytesIO()
     with _shareable_descriptors.collecting() as fds:
         try:
-            _Pickler(file, buffer_callback).dump(obj)
+            Pickler(file, buffer_callback).dump(obj)
         except BaseException as error:
             _shareable_descriptors.close_all(fds)
             if plain is None or isinstance(error, _shareable_descriptors.NotShareable):

@@ -95,7 +95,14 @@ class Settings:
 
         if self.forks_here:
             return b""
-        return encode((self.initializer, self.initargs, self.finalizer), main_by_value=self.main_by_value())
+        try:
+            return encode((self.initializer, self.initargs, self.finalizer), main_by_value=self.main_by_value())
+        except BaseException as error:
+            if self.initializer is not None:
+                from ._unpicklable import note_argument
+
+                note_argument(error, (self.initializer, self.initargs, {}))
+            raise
 
     def release(self) -> None:
         """No worker is started any more: let go of what it would be given."""

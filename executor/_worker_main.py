@@ -230,6 +230,8 @@ class _Worker:
             data = pickle.dumps(value, 5) if type(value) in _SMALL else encode(value)
         except BaseException as error:
             kind = Kind.RAISED
+            if _is_of_encode(error):
+                _note_result(error, fn, value)
             data = dump_exception(error)
         now = time.monotonic_ns()
         if not self._forked:
@@ -280,6 +282,8 @@ class _Worker:
             data = pickle.dumps(value, 5) if type(value) in _SMALL else encode(value)
         except BaseException as error:
             kind = Kind.RAISED
+            if _is_of_encode(error):
+                _note_result(error, fn, value)
             data = dump_exception(error)
         now = time.monotonic_ns()
         if not self._forked:
@@ -344,6 +348,18 @@ class _Worker:
             self._channel.send(parts, fds)
         except OSError:
             os._exit(EXIT_CHANNEL_LOST)
+
+
+def _is_of_encode(error: BaseException) -> bool:
+    """Whether it was raised where a result is pickled, not by the task."""
+    outer = error.__traceback__
+    return outer is not None and outer.tb_next is not None and outer.tb_next.tb_frame.f_code is encode.__code__
+
+
+def _note_result(error: BaseException, fn: Any, value: object) -> None:
+    from ._unpicklable import note_result
+
+    note_result(error, fn, value)
 
 
 def _leave_forked_child() -> None:
