@@ -7,7 +7,7 @@ from concurrent.futures import CancelledError
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from ._exceptions import RemoteTraceback
+from ._exceptions import RemoteTraceback, take_place
 from ._waiting import wait
 
 if TYPE_CHECKING:
@@ -205,4 +205,8 @@ def show_as_there(error: BaseException) -> None:
     if isinstance(error.__cause__, RemoteTraceback):
         from multiprocessing import pool
 
-        error.__cause__ = pool.RemoteTraceback(error.__cause__.tb)  # type: ignore[attr-defined]
+        remote = pool.RemoteTraceback(error.__cause__.tb)  # type: ignore[attr-defined]
+        take_place(remote, error.__cause__)
+        for note in getattr(error.__cause__, "__notes__", ()):
+            remote.add_note(note)
+        error.__cause__ = remote
