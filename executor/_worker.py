@@ -72,6 +72,7 @@ class Worker:
         "in_hand",
         "initializer_error",
         "kill_error",
+        "killed",
         "leases",
         "lifeline",
         "name",
@@ -111,6 +112,7 @@ class Worker:
         self.retire_reason: str | None = None
         self.initializer_error: BaseException | None = None  # why it could not be initialised
         self.kill_error: BaseException | None = None  # what the running task is to be told
+        self.killed = False  # by us
         self.revoked: tuple[int, int] | None = None  # first and last lease of the range
         self.reclaimed: set[int] = set()  # leases taken back whose SKIPPED has not come
         self.peak_memory: int | None = None
