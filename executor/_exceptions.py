@@ -31,6 +31,7 @@ __all__ = ["RemoteTraceback", "dump_exception", "load_exception", "remote_cause"
 
 _MOST = 1000  # exceptions that come with one
 _NONE = -1
+_OURS = ("executor._worker_main", "executor._main_globals")  # they run the tasks
 _GROUPS = (ExceptionGroup, BaseExceptionGroup)  # these are built anew from their members
 
 if TYPE_CHECKING or not hasattr(_standard, "_RemoteTraceback"):
@@ -129,7 +130,7 @@ def _try_to_pickle(value: object) -> bytes | None:
 
 def _format(error: BaseException) -> str:
     frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_globals.get("__name__") == "executor._worker_main":
+    while frames is not None and frames.tb_frame.f_globals.get("__name__") in _OURS:
         frames = frames.tb_next  # it tells a reader nothing
     return "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import pickle
+import types
 from multiprocessing.reduction import ForkingPickler
 
 import cloudpickle
 
-from . import _shareable, _shareable_descriptors
+from . import _main_globals, _shareable, _shareable_descriptors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,9 +22,16 @@ _forking_reducers: dict[type, Callable[[Any], Any]] = ForkingPickler._extra_redu
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    def __init__(self, file: io.BytesIO, buffer_callback: Callable[[pickle.PickleBuffer], object] | None) -> None:
+    def __init__(
+        self,
+        file: io.BytesIO,
+        buffer_callback: Callable[[pickle.PickleBuffer], object] | None,
+        main_by_value: bool | None = None,
+    ) -> None:
         super().__init__(file, 5, buffer_callback)
         self._reducers = _shareable.reducers()
+        self._main_by_value = main_by_value
+        self._versions = _main_globals.Versions()
 
     def reducer_override(self, obj: object) -> Any:
         reduce = self._reducers.get(type(obj))
@@ -31,11 +39,17 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             reduce = _forking_reducers.get(type(obj))
         if reduce is not None:
             return reduce(obj)
-        return super().reducer_override(obj)
+        reduced = super().reducer_override(obj)
+        if self._main_by_value is not None and type(obj) is types.FunctionType and type(reduced) is tuple:
+            return _main_globals.bind(obj, reduced, self._main_by_value, self._versions)
+        return reduced
 
 
 def dumps(
-    obj: object, plain: BaseException | None, buffer_callback: Callable[[pickle.PickleBuffer], object]
+    obj: object,
+    plain: BaseException | None,
+    buffer_callback: Callable[[pickle.PickleBuffer], object],
+    main_by_value: bool | None,
 ) -> tuple[bytes, list[int]]:
     """The pickle and the descriptors beside it (the caller's to close).
 
@@ -45,7 +59,7 @@ def dumps(
     file = io.BytesIO()
     with _shareable_descriptors.collecting() as fds:
         try:
-            Pickler(file, buffer_callback).dump(obj)
+            Pickler(file, buffer_callback, main_by_value).dump(obj)
         except BaseException as error:
             _shareable_descriptors.close_all(fds)
             if plain is None or isinstance(error, _shareable_descriptors.NotShareable):

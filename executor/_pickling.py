@@ -58,28 +58,31 @@ def main_is_importable() -> bool:
     return path is not None and os.path.exists(path) and "ipykernel" not in sys.modules
 
 
-def encode(obj: object, *, main_by_value: bool = False) -> bytes | Parcel:
-    """Pickle ``obj``; raises whatever its pickling raises (of any type)."""
+def encode(obj: object, *, main_by_value: bool | None = None) -> bytes | Parcel:
+    """Pickle ``obj``; raises whatever its pickling raises (of any type).
+
+    ``main_by_value``: whether what the main module defines is to be sent whole; None where the reader is no worker.
+    """
     buffers: list[pickle.PickleBuffer] = []
     try:
         data = pickle.dumps(obj, 5, buffer_callback=buffers.append)
     except (KeyboardInterrupt, RecursionError):
         raise
     except BaseException as plain:
-        return _encode_slowly(obj, plain)
+        return _encode_slowly(obj, plain, main_by_value)
     if b"multiprocessing" in data or (main_by_value and b"__main__" in data):
-        return _encode_slowly(obj, None)
+        return _encode_slowly(obj, None, main_by_value)
     if buffers or len(data) >= SEGMENT_MIN:
         return _pack(data, buffers, [], lambda: pickle.dumps(obj, 5))
     return data
 
 
-def _encode_slowly(obj: object, plain: BaseException | None) -> bytes | Parcel:
+def _encode_slowly(obj: object, plain: BaseException | None, main_by_value: bool | None) -> bytes | Parcel:
     with import_lock:
         from . import _pickler  # cloudpickle takes 50 ms to import
 
     buffers: list[pickle.PickleBuffer] = []
-    data, fds = _pickler.dumps(obj, plain, buffers.append)
+    data, fds = _pickler.dumps(obj, plain, buffers.append, main_by_value)
     if fds or buffers or len(data) >= SEGMENT_MIN:
         return _pack(data, buffers, fds, None)
     return data

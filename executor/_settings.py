@@ -87,7 +87,13 @@ class Settings:
 
     def inherited(self) -> tuple[Any, ...] | None:
         """What a worker that is a fork of this process is given as it is."""
-        return (self.initializer, self.initargs, self.finalizer) if self.forks_here else None
+        if not self.forks_here:
+            return None
+        if self.initializer is not None:
+            from ._main_globals import prepare_fork
+
+            prepare_fork(self.initializer, self.main_by_value())
+        return self.initializer, self.initargs, self.finalizer
 
     def initial(self) -> bytes | Parcel:
         """The same, pickled, for any other worker; raises whatever its pickling raises."""

@@ -98,9 +98,17 @@ def remember_main() -> None:
 
 @contextmanager
 def main_in_place() -> Iterator[None]:
-    """While a worker is launched, the main module has its ``__file__``."""
+    """While a worker is launched, the main module has its ``__file__``, and none that is no file (``<stdin>``)."""
     main = sys.modules.get("__main__")
-    if main is None or _main_file is None or hasattr(main, "__file__"):
+    file = getattr(main, "__file__", None)
+    if main is not None and file is not None and getattr(main, "__spec__", None) is None and not os.path.exists(file):
+        del main.__file__
+        try:
+            yield
+        finally:
+            main.__file__ = file
+        return
+    if main is None or _main_file is None or file is not None or not os.path.exists(_main_file):
         yield
         return
     main.__file__ = _main_file

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 
-from . import _current, _pickling
+from . import _current, _main_globals, _pickling
 from ._channel import FRAME_HEADER, WorkerChannel
 from ._exceptions import dump_exception
 from ._messages import ALL_ITEMS, CALLS, HEADER, RETIRE, Kind, pad
@@ -58,6 +58,7 @@ def main(sock: socket.socket, inherited: tuple[Any, ...] | None) -> None:
     """The target of the worker process. ``inherited``: initializer, its arguments, finalizer, in a forked worker."""
     _reset_signals()
     _pickling.import_lock = threading.Lock()  # a forked worker was born with it held
+    _main_globals.begin_worker(inherited is not None)
     worker = _Worker(sock)
     if worker.set_up(inherited):
         del inherited
@@ -149,7 +150,7 @@ class _Worker:
                 inherited = decode_parcel(initial, fds) if fds else pickle.loads(initial)
             initializer, initargs, self._finalizer = inherited
             if initializer is not None:
-                initializer(*initargs)
+                _main_globals.run_initializer(initializer, initargs)
         except BaseException as error:
             logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
             self._put(0, Kind.FAILED, dump_exception(error))
