@@ -286,6 +286,7 @@ class Engine:
                 if isinstance(error, KeyboardInterrupt) and _in_main_thread():
                     _close_all(fds)
                     raise
+                lease.task.note_unpicklable(error)
                 self._fail_unsent(worker, lease, error)
                 continue
             if tracer is not None:

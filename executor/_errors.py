@@ -108,7 +108,8 @@ class WorkerLost(_Facts, BrokenProcessPool):
 
     Attributes: ``worker`` its name, ``pid``, ``exitcode`` (negative: killed by that signal; None:
     unknown), ``signal_name``, ``task`` the name of the function, ``attempts`` every run that was lost
-    (the last one included), ``peak_memory`` in bytes or None, ``crash_log`` what faulthandler wrote.
+    (the last one included), ``peak_memory`` in bytes or None, ``crash_log`` what faulthandler wrote,
+    ``out_of_memory`` whether it was, most likely, the kernel's out-of-memory killer.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class WorkerLost(_Facts, BrokenProcessPool):
         peak_memory: int | None = None,
         crash_log: str = "",
         reason: str = "",
+        out_of_memory: bool = False,
     ) -> None:
         super().__init__()
         self.worker = worker
@@ -132,12 +134,15 @@ class WorkerLost(_Facts, BrokenProcessPool):
         self.peak_memory = peak_memory
         self.crash_log = crash_log
         self.reason = reason
+        self.out_of_memory = out_of_memory
 
     @property
     def signal_name(self) -> str | None:
         return signal_name(self.exitcode)
 
     def _how(self) -> str:
+        if self.out_of_memory:
+            return "was killed by the kernel's out-of-memory killer (SIGKILL)"
         return self.reason or f"ended {describe_exit(self.exitcode)}"
 
     def __str__(self) -> str:

@@ -283,6 +283,13 @@ class Future(Task, StandardFuture["T"]):
             return (lease, data), []
         return (lease, data.data, len(data.fds)), data.fds
 
+    def note_unpicklable(self, error: BaseException) -> None:
+        from ._unpicklable import note_argument
+
+        call = self._call
+        if call is not None:
+            note_argument(error, call)
+
     def outcome(self, item: int, value: Any, error: BaseException | None) -> bool | None:
         if self._state in _DONE:
             return None

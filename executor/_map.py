@@ -141,6 +141,13 @@ class MapRun(Task):
             parts.append(part)
         return (lease, fn, star, parts), []
 
+    def note_unpicklable(self, error: BaseException) -> None:
+        from ._unpicklable import note_argument
+
+        if len(self.items) == 1:  # a run is encoded again, item by item
+            item = self.items[0]
+            note_argument(error, (self.map.fn, tuple(item) if self.map.star else (item,), {}), item=self.first)
+
     def outcome(self, item: int, value: Any, error: BaseException | None) -> bool | None:
         if item == ALL_ITEMS:
             assert error is not None

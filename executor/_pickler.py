@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import pickle
+import types
 from contextvars import ContextVar
 from multiprocessing.reduction import ForkingPickler
-from types import FunctionType
 
 import cloudpickle
 
-from . import _shareable, _shareable_descriptors
+from . import _main_globals, _shareable, _shareable_descriptors
 from ._contexts import reduce_variable
 
 TYPE_CHECKING = False
@@ -18,15 +18,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["dumps"]
+__all__ = ["Pickler", "dumps"]
 
 _forking_reducers: dict[type, Callable[[Any], Any]] = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    def __init__(self, file: io.BytesIO, buffer_callback: Callable[[pickle.PickleBuffer], object] | None) -> None:
+class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    def __init__(
+        self,
+        file: io.BytesIO,
+        buffer_callback: Callable[[pickle.PickleBuffer], object] | None,
+        main_by_value: bool | None = None,
+    ) -> None:
         super().__init__(file, 5, buffer_callback)
         self._reducers = _shareable.reducers() | {ContextVar: reduce_variable}
+        self._main_by_value = main_by_value
+        self._versions = _main_globals.Versions()
 
     def reducer_override(self, obj: object) -> Any:
         reduce = self._reducers.get(type(obj))
@@ -34,16 +41,19 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             reduce = _forking_reducers.get(type(obj))
         if reduce is not None:
             return reduce(obj)
-        return super().reducer_override(obj)
+        reduced = super().reducer_override(obj)
+        if self._main_by_value is not None and type(obj) is types.FunctionType and type(reduced) is tuple:
+            return _main_globals.bind(obj, reduced, self._main_by_value, self._versions)
+        return reduced
 
 
-class _NamePickler(_Pickler):
+class _NamePickler(Pickler):
     """Functions and classes by name, as plain pickle; those of ``by_value``'s modules as cloudpickle does."""
 
     by_value: frozenset[str | None] = frozenset(("builtins",))  # some types there have no name to be found by
 
     def reducer_override(self, obj: object) -> Any:
-        if isinstance(obj, (FunctionType, type)) and obj.__module__ not in self.by_value:
+        if isinstance(obj, (types.FunctionType, type)) and obj.__module__ not in self.by_value:
             return NotImplemented
         return super().reducer_override(obj)
 
@@ -52,13 +62,14 @@ class _MainPickler(_NamePickler):
     by_value = frozenset(("builtins", "__main__"))
 
 
-_PICKLERS = {"all": _Pickler, "main": _MainPickler, "none": _NamePickler}
+_PICKLERS = {"all": Pickler, "main": _MainPickler, "none": _NamePickler}
 
 
 def dumps(
     obj: object,
     plain: BaseException | None,
     buffer_callback: Callable[[pickle.PickleBuffer], object],
+    main_by_value: bool | None,
     by_value: str,
 ) -> tuple[bytes, list[int]]:
     """The pickle and the descriptors beside it (the caller's to close).
@@ -69,7 +80,7 @@ def dumps(
     file = io.BytesIO()
     with _shareable_descriptors.collecting() as fds:
         try:
-            _PICKLERS[by_value](file, buffer_callback).dump(obj)
+            _PICKLERS[by_value](file, buffer_callback, main_by_value).dump(obj)
         except BaseException as error:
             _shareable_descriptors.close_all(fds)
             if plain is None or isinstance(error, _shareable_descriptors.NotShareable):

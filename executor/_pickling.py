@@ -58,9 +58,10 @@ def main_is_importable() -> bool:
     return path is not None and os.path.exists(path) and "ipykernel" not in sys.modules
 
 
-def encode(obj: object, *, main_by_value: bool = False, by_value: str = "all") -> bytes | Parcel:
+def encode(obj: object, *, main_by_value: bool | None = None, by_value: str = "all") -> bytes | Parcel:
     """Pickle ``obj``; raises whatever its pickling raises (of any type).
 
+    ``main_by_value``: whether what the main module defines is to be sent whole; None where the reader is no worker.
     ``by_value``: which functions and classes may travel by value where they cannot be found by their names: "all",
     "main" (those that the main module defines) or "none".
     """
@@ -70,20 +71,22 @@ def encode(obj: object, *, main_by_value: bool = False, by_value: str = "all") -
     except (KeyboardInterrupt, RecursionError):
         raise
     except BaseException as plain:
-        return _encode_slowly(obj, plain, by_value)
+        return _encode_slowly(obj, plain, main_by_value, by_value)
     if b"multiprocessing" in data or (main_by_value and b"__main__" in data):
-        return _encode_slowly(obj, None, by_value)
+        return _encode_slowly(obj, None, main_by_value, by_value)
     if buffers or len(data) >= SEGMENT_MIN:
         return _pack(data, buffers, [], lambda: pickle.dumps(obj, 5))
     return data
 
 
-def _encode_slowly(obj: object, plain: BaseException | None, by_value: str) -> bytes | Parcel:
+def _encode_slowly(
+    obj: object, plain: BaseException | None, main_by_value: bool | None, by_value: str
+) -> bytes | Parcel:
     with import_lock:
         from . import _pickler  # cloudpickle takes 50 ms to import
 
     buffers: list[pickle.PickleBuffer] = []
-    data, fds = _pickler.dumps(obj, plain, buffers.append, by_value)
+    data, fds = _pickler.dumps(obj, plain, buffers.append, main_by_value, by_value)
     if fds or buffers or len(data) >= SEGMENT_MIN:
         return _pack(data, buffers, fds, None)
     return data

@@ -8,6 +8,7 @@ from concurrent.futures.process import _RemoteTraceback
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+from ._exceptions import take_place
 from ._waiting import wait
 
 if TYPE_CHECKING:
@@ -203,4 +204,8 @@ def show_as_there(error: BaseException) -> None:
     if isinstance(error.__cause__, _RemoteTraceback):
         from multiprocessing import pool
 
-        error.__cause__ = pool.RemoteTraceback(error.__cause__.tb)  # type: ignore[attr-defined]
+        remote = pool.RemoteTraceback(error.__cause__.tb)  # type: ignore[attr-defined]
+        take_place(remote, error.__cause__)
+        for note in getattr(error.__cause__, "__notes__", ()):
+            remote.add_note(note)
+        error.__cause__ = remote

@@ -113,7 +113,13 @@ class Settings:
 
     def inherited(self) -> tuple[Any, ...] | None:
         """What a worker that is a fork of this process is given as it is."""
-        return (self.initializer, self.initargs, self.finalizer) if self.forks_here else None
+        if not self.forks_here:
+            return None
+        if self.initializer is not None:
+            from ._main_globals import prepare_fork
+
+            prepare_fork(self.initializer, self.main_by_value())
+        return self.initializer, self.initargs, self.finalizer
 
     def initial(self) -> bytes | Parcel:
         """The same, pickled, for any other worker; raises whatever its pickling raises."""
@@ -121,7 +127,14 @@ class Settings:
 
         if self.forks_here:
             return b""
-        return encode((self.initializer, self.initargs, self.finalizer), main_by_value=self.main_by_value())
+        try:
+            return encode((self.initializer, self.initargs, self.finalizer), main_by_value=self.main_by_value())
+        except BaseException as error:
+            if self.initializer is not None:
+                from ._unpicklable import note_argument
+
+                note_argument(error, (self.initializer, self.initargs, {}))
+            raise
 
     def facts(self, worker: Worker) -> dict[str, Any]:
         """What any worker is told of the parent's surroundings when it is set up."""

@@ -104,6 +104,21 @@ def remember_main() -> None:
         _main_path = path
 
 
+@contextmanager
+def without_false_main() -> Iterator[None]:
+    """While a worker is launched, the main module has no ``__file__`` that is no file, such as ``<stdin>``."""
+    main = sys.modules.get("__main__")
+    file = getattr(main, "__file__", None)
+    if main is None or file is None or getattr(main, "__spec__", None) is not None or os.path.exists(file):
+        yield
+        return
+    del main.__file__
+    try:
+        yield
+    finally:
+        main.__file__ = file
+
+
 def path_of_main(method: str) -> str | None:
     """What a worker of that start method imports as the main module, if multiprocessing does not see to it."""
     return _main_path if method in ("spawn", "forkserver") else None

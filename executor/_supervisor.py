@@ -20,6 +20,7 @@ from ._errors import UNGUARDED_MAIN, InitializerError, RestartLimitReached, Work
 from ._logger import log, tell
 from ._loop import READ, WRITE
 from ._messages import Kind
+from ._oom import OomKills
 from ._start import EXIT_UNGUARDED
 from ._status import CLOSED
 from ._worker import Worker, WorkerState
@@ -81,6 +82,7 @@ class Supervisor:
         heapify(self._free_slots)
         self._without_slot: dict[int, Worker] = {}  # started ahead of the workers that they replace
         self._intensity = settings.intensity.fresh()
+        self._oom = OomKills()
         self._deaths = 0  # unexplained ones since a worker last did something
         self._failed_starts = 0  # in a row
         self._not_before = 0.0
@@ -152,6 +154,7 @@ class Supervisor:
 
     def _launch(self, worker: Worker) -> bool:
         settings = self._settings
+        self._oom.begin()
         try:
             worker.start(settings.context, settings.method, settings.inherited(), settings.environment)
         except Exception as error:
@@ -336,12 +339,14 @@ class Supervisor:
         self.start_needed()
 
     def _obituary(self, worker: Worker) -> WorkerLost:
+        killed = worker.exitcode == -signal.SIGKILL and not worker.killed
         return WorkerLost(
             worker=worker.name,
             pid=worker.pid or 0,
             exitcode=worker.exitcode,
             peak_memory=worker.peak_memory,
             crash_log=worker.crash_log(),
+            out_of_memory=killed and self._oom.explain_death(),
         )
 
     def _forget(self, worker: Worker) -> None:
@@ -474,6 +479,7 @@ class Supervisor:
             victims = [(worker, error) for worker, error in victims if worker.state is not WorkerState.DEAD]
             for worker, error in victims:
                 self.idle.pop(worker.id, None)
+                worker.killed = True
                 if worker.kill_error is None:
                     worker.kill_error = error
             family = descendants([worker.pid for worker, _ in victims if worker.pid])

@@ -85,6 +85,9 @@ class Task:
         """The call for the wire and its descriptors. Without the lock; raises whatever pickling raises."""
         raise NotImplementedError
 
+    def note_unpicklable(self, error: BaseException) -> None:
+        """`encode` has raised this: say at it what cannot be pickled. Without the lock; raises nothing of its own."""
+
     def outcome(self, item: int, value: Any, error: BaseException | None) -> bool | None:
         """The outcome of the call (of an item). True when the whole task is resolved now, None if it was known."""
         raise NotImplementedError

@@ -14,7 +14,7 @@ from ._channel import Channel
 from ._forksafety import disown, own
 from ._messages import CALLS, LOGGING, RETIRE, SETUP, SLOT
 from ._pickling import Parcel
-from ._start import WORKER_NAME, make_process, path_of_main, sigint_blocked
+from ._start import WORKER_NAME, make_process, path_of_main, sigint_blocked, without_false_main
 from ._status import CUT, FILLED, ITEM, REVOKED, RUNNING, STARTED, StatusBlock
 
 TYPE_CHECKING = False
@@ -94,6 +94,7 @@ class Worker:
         "initializer_error",
         "is_warm",
         "kill_error",
+        "killed",
         "leases",
         "lifeline",
         "logging_version",
@@ -137,6 +138,7 @@ class Worker:
         self.is_warm = False  # it has said that it is ready
         self.initializer_error: BaseException | None = None  # why it could not be initialised
         self.kill_error: BaseException | None = None  # what the running task is to be told
+        self.killed = False  # by us
         self.revoked: tuple[int, int] | None = None  # first and last lease of the range
         self.reclaimed: set[int] = set()  # leases taken back whose SKIPPED has not come
         self.peak_memory: int | None = None
@@ -180,7 +182,7 @@ class Worker:
             own(self.block.fd)
             arguments = theirs, path_of_main(method), inherited, environment
             self.process = make_process(context, _worker_main.main, self.name, arguments, environment)
-            with sigint_blocked(), _pickling.import_lock:
+            with sigint_blocked(), without_false_main(), _pickling.import_lock:
                 self.process.start()
             self.pid = self.process.pid
         finally:

@@ -19,11 +19,11 @@ import threading
 import time
 from collections import deque
 
-from . import _current, _log_forwarding, _pickling
+from . import _current, _log_forwarding, _main_globals, _pickling
 from ._channel import FRAME_HEADER, WorkerChannel
 from ._exceptions import dump_exception
 from ._messages import ALL_ITEMS, CALLS, HEADER, LOGGING, RETIRE, SLOT, Kind, pad
-from ._pickling import Parcel, decode_parcel
+from ._pickling import Parcel, decode_parcel, encode
 from ._status import (
     AREA_BYTES,
     CLOSED,
@@ -74,6 +74,7 @@ def main(
     if main_path is not None and sys.modules["__main__"].__name__ != "__mp_main__":
         _import_main(main_path)
     _pickling.import_lock = threading.Lock()  # a forked worker was born with it held
+    _main_globals.begin_worker(inherited is not None)
     worker = _Worker(sock)
     if worker.set_up(inherited):
         del inherited
@@ -188,7 +189,7 @@ class _Worker:
                 inherited = decode_parcel(initial, fds) if fds else pickle.loads(initial)
             initializer, initargs, self._finalizer = inherited
             if initializer is not None:
-                initializer(*initargs)
+                _main_globals.run_initializer(initializer, initargs)
         except BaseException as error:
             import logging
 
@@ -288,6 +289,8 @@ class _Worker:
             data = pickle.dumps(value, 5) if type(value) in _SMALL else self._encode(value)
         except BaseException as error:
             kind = Kind.RAISED
+            if _is_of_encode(error):
+                _note_result(error, fn, value)
             data = dump_exception(error)
         now = time.monotonic_ns()
         if not self._forked:
@@ -338,6 +341,8 @@ class _Worker:
             data = pickle.dumps(value, 5) if type(value) in _SMALL else self._encode(value)
         except BaseException as error:
             kind = Kind.RAISED
+            if _is_of_encode(error):
+                _note_result(error, fn, value)
             data = dump_exception(error)
         now = time.monotonic_ns()
         if not self._forked:
@@ -455,6 +460,18 @@ def _sigmask(how: int, signals: Any) -> Any:
     import _signal  # type: ignore[import-not-found]  # not in typeshed
 
     return _signal.pthread_sigmask(how, signals)
+
+
+def _is_of_encode(error: BaseException) -> bool:
+    """Whether it was raised where a result is pickled, not by the task."""
+    outer = error.__traceback__
+    return outer is not None and outer.tb_next is not None and outer.tb_next.tb_frame.f_code is encode.__code__
+
+
+def _note_result(error: BaseException, fn: Any, value: object) -> None:
+    from ._unpicklable import note_result
+
+    note_result(error, fn, value)
 
 
 def _leave_forked_child() -> None:

@@ -440,3 +440,77 @@ def where_outside_and_in() -> tuple[object, object]:
 
     with ProcessPoolExecutor(1) as pool:
         return limits.where(), pool.submit(limits.where).result(60)
+
+
+# --- exceptions with a past -----------------------------------------------------------------------------------------
+
+
+def raise_without_context() -> NoReturn:
+    try:
+        divide(1, 0)
+    except ZeroDivisionError:
+        raise ValueError("in other words") from None
+
+
+def raise_in_a_handler() -> NoReturn:
+    try:
+        divide(1, 0)
+    except ZeroDivisionError:
+        raise ValueError("in the handler")  # noqa: B904 - the context is what is tested
+
+
+def raise_from_three(lock: bool = False) -> NoReturn:
+    """A cause of a cause; with a lock, the one in the middle cannot be pickled."""
+    try:
+        try:
+            raise KeyError("first")
+        except KeyError as error:
+            error.add_note("a note of the first")
+            raise (ValueError("second", threading.Lock()) if lock else ValueError("second")) from error
+    except ValueError as error:
+        raise RuntimeError("third") from error
+
+
+def raise_in_a_circle() -> NoReturn:
+    first, second = ValueError("first"), ValueError("second")
+    first.__cause__, second.__cause__ = second, first
+    raise first
+
+
+class OwnGroup(ExceptionGroup[Exception]):
+    """A class of its own, with an attribute."""
+
+    def derive(self, excs: Any) -> OwnGroup:
+        return OwnGroup(self.message, excs)
+
+
+def raise_nested_group(own: bool = False, lock: bool = False) -> NoReturn:
+    """A group in a group, whose members have causes of their own."""
+    members: list[Exception] = []
+    for kind in (KeyError, IndexError):
+        try:
+            try:
+                raise OSError(2, "nowhere")
+            except OSError as error:
+                raise kind("member") from error
+        except kind as error:
+            error.add_note("a note of a member")
+            members.append(error)
+    if lock:
+        members.append(ValueError("held", threading.Lock()))
+    make = OwnGroup if own else ExceptionGroup
+    group = make("outer", [TypeError("alone"), ExceptionGroup("inner", members)])
+    group.add_note("a note of the group")
+    raise group from LookupError("why")
+
+
+def die_once_then_divide(flag: str) -> float:
+    die_once("SIGKILL", flag)
+    return divide(1, 0)
+
+
+def divide_in_a_pool() -> float:
+    from executor import ProcessPoolExecutor
+
+    with ProcessPoolExecutor(1) as pool:
+        return pool.submit(divide, 1, 0).result()
