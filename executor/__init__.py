@@ -4,7 +4,7 @@ The layers, from the face to the processes; imports point down only:
 
     ProcessPoolExecutor (_executor)   Pool (_pool)      the contracts
     WorkerManager (_manager)          Session           who owns workers, who borrows them
-    Engine (_engine)                                    brings tasks and workers together
+    Engine (_engine, _revocation, _losses, ...)         brings tasks and workers together
     Backlog · Supervisor · Watch                        what runs next; who is alive; what the clock decides
     Future · Map (Task)   Worker                        what is to be done; a process
     Loop   Channel   StatusBlock   pickling             how it gets there

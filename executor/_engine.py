@@ -10,25 +10,24 @@ guarded by ``lock``; user code (pickling, callbacks) never runs with it held.
 from __future__ import annotations
 
 import os
-import pickle
 import threading
 from collections import deque
-from functools import partial
 from time import monotonic, monotonic_ns
 
 from . import _log_handling
 from ._backlog import Backlog
 from ._channel import MAX_DESCRIPTORS
-from ._errors import InitializerError, WorkerLost
-from ._exceptions import load_exception
+from ._errors import InitializerError
 from ._forksafety import on_fork_in_child
+from ._interrupt import reaches_here
 from ._loop import Loop
-from ._messages import HEADER, Kind, pad
-from ._pickling import decode_parcel
+from ._losses import settle_leases
+from ._messages import Kind
 from ._placement import PlacedBacklog
 from ._policy import Estimates
+from ._records import read_records
 from ._resources import Tokens
-from ._status import ITEM, SENT
+from ._revocation import Revocation
 from ._supervisor import Supervisor
 from ._watch import Watch
 from ._worker import HoldingLease, Lease, Worker, WorkerState
@@ -38,21 +37,19 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from typing import Any
 
+    from ._errors import WorkerLost
     from ._metrics import Durations
+    from ._records import Record
     from ._session import Session
     from ._settings import Settings
     from ._task import Task
     from ._trace import Tracer
-
-    Record = tuple[int, int, Any, BaseException | None, int, int, int]
 
 __all__ = ["Engine"]
 
 WINDOW = 0.004  # seconds of work that a worker may have in hand
 _BATCH = 64  # calls in one message: the worker begins while the next are encoded
 _POLL_EVERY = 64  # submits by a thread that does nothing else: it has to keep the workers fed itself
-_STUCK_AFTER = 0.003  # seconds after which the leases behind a running task are taken back
-_REVOKE_PAUSE = 0.001  # seconds; longer than any store buffer holds a write
 _FAIL_FAST = 1.0  # seconds after an initializer has raised in which a submit fails at once instead of trying again
 _LOW = 0xFFFFFFFF
 _SERVING = frozenset((WorkerState.IDLE, WorkerState.BUSY))
@@ -68,6 +65,7 @@ class Engine:
         self.estimates = Estimates()
         self.supervisor = Supervisor(self.loop, settings, self)
         self.watch = Watch(self.loop, settings, self.supervisor)
+        self.revocation = Revocation(self)
         self.sessions: set[Session] = set()
         self.retried = 0
         self.tracer: Tracer | None = None  # records what happens, where a trace was asked for
@@ -78,8 +76,8 @@ class Engine:
         self._notes: deque[Any] = deque()  # log records that were read. For the leader alone, as the next
         self._handling = False  # they are being handled
         self._resolved: deque[Task] = deque()  # their callbacks are due
-        self._hungry: dict[int, Worker] = {}  # workers that may take more
-        self._unread: dict[int, Worker] = {}  # workers whose frames are not handled yet
+        self.hungry: dict[int, Worker] = {}  # workers that may take more
+        self.unread: dict[int, Worker] = {}  # workers whose frames are not handled yet
         self.broken: BaseException | None = None  # why no worker can be had, until one can
         self.usable = True  # False: `check_usable` has something to say
         self._try_again_at = 0.0
@@ -151,7 +149,7 @@ class Engine:
 
     def _on_tokens_freed(self) -> None:
         """Tasks that waited for them may be for any worker. With the lock."""
-        self._hungry.update(self.supervisor.idle)
+        self.hungry.update(self.supervisor.idle)
         self.loop.call_soon(self.supervisor.start_needed)
 
     def wanted_slots(self) -> Collection[int]:
@@ -175,7 +173,7 @@ class Engine:
         return self._mean
 
     def on_free(self, worker: Worker) -> None:
-        self._hungry[worker.id] = worker
+        self.hungry[worker.id] = worker
 
     # --- leasing --------------------------------------------------------------------------------------------
 
@@ -234,7 +232,7 @@ class Engine:
                 worker.state = WorkerState.BUSY
                 self.supervisor.idle.pop(worker.id, None)
             if len(worker.leases) > 1 or leases[0].task.size() > 1:
-                self._mind_progress(worker)
+                self.revocation.mind_progress(worker)
             self.watch.mind_memory()
         return leases
 
@@ -283,7 +281,7 @@ class Engine:
             try:
                 call, own = lease.task.encode(lease.number)
             except BaseException as error:
-                if isinstance(error, KeyboardInterrupt) and _in_main_thread():
+                if reaches_here(error):
                     _close_all(fds)
                     raise
                 lease.task.note_unpicklable(error)
@@ -324,7 +322,7 @@ class Engine:
             else:
                 lease.task.fail(error)
                 self.resolve(lease.task, failed=True)
-            self._rest(worker)
+            self.rest(worker)
         self.loop.wake()
 
     def _take_back(self, worker: Worker, leases: list[Lease]) -> None:
@@ -334,9 +332,9 @@ class Engine:
             worker.tasks_leased -= lease.task.size()
             lease.task.lease = None
         self.backlog.give_back(lease.task for lease in leases)
-        self._rest(worker)
+        self.rest(worker)
 
-    def _rest(self, worker: Worker) -> None:
+    def rest(self, worker: Worker) -> None:
         """The worker has no leases any more: it is idle, or its time has come. With the lock."""
         if worker.leases or worker.state is not WorkerState.BUSY:
             return
@@ -351,14 +349,14 @@ class Engine:
     def on_frames(self, worker: Worker, *, last: bool = False) -> None:
         channel = worker.channel
         assert channel is not None
-        self._unread[worker.id] = worker
+        self.unread[worker.id] = worker
         while channel.frames:
             if self._notes and not self._handle_notes() and not last:
                 return
             if not channel.frames:
                 break
             frame = channel.frames[0]
-            records = self._read(worker, *frame)
+            records = read_records(worker, *frame, self._notes, self.tracer)
             if self._notes:  # what a task has logged is handled before its outcome is there
                 if not self._handle_notes() and not last:
                     return  # the frame is read again; one with log records in it has no descriptors
@@ -367,51 +365,8 @@ class Engine:
             self._settle(worker, records)
             channel.frames.popleft()
         if last:
-            self._settle_unsent(worker, worker.unsent_outcomes())
-        self._unread.pop(worker.id, None)
-
-    def _read(self, worker: Worker, body: bytes | memoryview, fds: list[int]) -> list[Record]:
-        """Decode records. Without the lock: loading runs user code."""
-        records: list[Record] = []
-        at, end = 0, len(body)
-        leases = worker.leases
-        loads = pickle.loads
-        tracer = self.tracer
-        if tracer is not None:
-            began = monotonic_ns()
-            beside = tracer.bytes_beside(fds)
-        while at < end:
-            word, meta, started, duration = HEADER.unpack_from(body, at)
-            size = meta >> 8
-            data = body[at + 32 : at + 32 + size]
-            at += 32 + pad(size)
-            kind = meta & 0x7F
-            if word and word & _LOW not in leases and kind != Kind.SKIPPED:
-                continue  # it was given up: timed out, cancelled
-            value = error = None
-            try:
-                if kind == Kind.RETURNED:
-                    value = decode_parcel(data, fds) if meta & Kind.PARCEL else loads(data)
-                elif kind in (Kind.RAISED, Kind.FAILED):
-                    error = load_exception(data)
-                elif kind == Kind.LOG:
-                    if started > worker.logs_read:  # or it was read from the outcome area before
-                        worker.logs_read = started
-                        self._notes.append(loads(data))
-                    continue
-                elif kind == Kind.NOTE:
-                    value = loads(data)
-            except BaseException as failure:
-                if isinstance(failure, KeyboardInterrupt) and _in_main_thread():
-                    raise
-                error = failure
-                error.add_note("raised while the result of a task was loaded")
-            records.append((word, kind, value, error, started, duration, size))
-        if tracer is not None:
-            if beside and records:  # then it is the only one in its frame
-                records = [(*records[0][:-1], records[0][-1] + beside)]
-            tracer.unpickled(began, len(records))
-        return records
+            self.settle_unsent(worker, worker.unsent_outcomes())
+        self.unread.pop(worker.id, None)
 
     def _settle(self, worker: Worker, records: list[Record]) -> None:
         leases = worker.leases
@@ -460,7 +415,7 @@ class Engine:
                     worker.drop(lease)
                     self.resolve(task, failed=error is not None)
             if returned:
-                self._give_back(returned)
+                self.give_back(returned)
             if records and records[-1][0]:
                 if not self.usable and self._crash is None:
                     self.broken = None
@@ -468,11 +423,11 @@ class Engine:
                 self.supervisor.worked()
             if worker.revoked is not None:
                 worker.settle_revocation()
-            self._rest(worker)
-            self._hungry[worker.id] = worker
+            self.rest(worker)
+            self.hungry[worker.id] = worker
 
-    def _settle_unsent(self, worker: Worker, outcomes: bytes) -> None:
-        records = self._read(worker, outcomes, [])
+    def settle_unsent(self, worker: Worker, outcomes: bytes) -> None:
+        records = read_records(worker, outcomes, [], self._notes, self.tracer)
         if self._notes:
             self._handle_notes()
         self._settle(worker, records)
@@ -507,7 +462,7 @@ class Engine:
         if task.has_callbacks():
             self._resolved.append(task)
 
-    def _give_back(self, tasks: list[Task]) -> None:
+    def give_back(self, tasks: list[Task]) -> None:
         """To the front of the queue: another worker may take them now. With the lock."""
         tasks = [task for task in tasks if task.is_open()]
         for task in tasks:
@@ -516,25 +471,25 @@ class Engine:
                 self.resolve(task, failed=False)
         self.backlog.give_back(task for task in tasks if task.is_open())
         for worker in self.supervisor.idle.values():
-            self._hungry[worker.id] = worker
+            self.hungry[worker.id] = worker
 
     def _end_of_turn(self) -> None:
         """Feed the workers that may take more, start what is needed, call back."""
-        if self._unread:
-            for worker in list(self._unread.values()):
+        if self.unread:
+            for worker in list(self.unread.values()):
                 if worker.state is not WorkerState.DEAD:
                     self.on_frames(worker)
         if self._notes:
             self._handle_notes()
-        while self._hungry:
+        while self.hungry:
             with self.lock:
                 if not self.backlog:  # what is submitted from here on finds the idle ones, or the busy ones come again
-                    self._hungry.clear()
+                    self.hungry.clear()
                     break
-            worker = next(reversed(self._hungry.values()))
+            worker = next(reversed(self.hungry.values()))
             self.feed(worker)
             with self.lock:
-                self._hungry.pop(worker.id, None)
+                self.hungry.pop(worker.id, None)
         if self.loop.polling:
             if self._resolved or any(session.has_orphaned_callbacks() for session in list(self.sessions)):
                 self.loop.hand_back()
@@ -562,194 +517,19 @@ class Engine:
                 self.loop.wake()
                 raise
 
-    # --- taking back ----------------------------------------------------------------------------------------
-
-    def _mind_progress(self, worker: Worker) -> None:
-        """A worker that holds several leases may turn out to be busy with a long one. With the lock."""
-        if not worker.progress_due and (len(worker.leases) > 1 or self._holds_run(worker)):
-            worker.progress_due = True
-            self.loop.call_at(monotonic() + _STUCK_AFTER, partial(self._check_progress, worker))
-
-    @staticmethod
-    def _holds_run(worker: Worker) -> bool:
-        return any(lease.task.size() > 1 for lease in worker.leases.values())
-
-    def _check_progress(self, worker: Worker) -> None:
-        with self.lock:
-            worker.progress_due = False
-            if worker.state not in (WorkerState.BUSY, WorkerState.RETIRING):
-                return
-            running = worker.running()
-            if running is None or worker.revoked is not None:
-                self._mind_progress(worker)
-                return
-            due = worker.running_since() + _STUCK_AFTER
-            if monotonic() < due:
-                if len(worker.leases) > 1 or running.task.size() > 1:
-                    worker.progress_due = True
-                    self.loop.call_at(due, partial(self._check_progress, worker))
-                return
-        self._take_over(worker)
-
-    def _take_over(self, worker: Worker) -> None:
-        """The worker is stuck in a long task: read the outcomes it has not sent, take back what it has not begun."""
-        began, sent = worker.running_since(), worker.words[SENT]
-        unsent = worker.unsent_outcomes()
-        # While a task runs, log records may be added to the area. Nothing in it is overwritten before it was sent: if
-        # neither has changed, what was read is whole.
-        if unsent and worker.running_since() == began and worker.words[SENT] == sent:
-            self.supervisor.receive(worker)  # outcomes that were sent come before those that were not
-            if worker.channel is not None and worker.channel.frames:  # they are left to the loop's own thread
-                self.loop.call_at(monotonic() + _STUCK_AFTER, partial(self._check_progress, worker))
-                return
-            self._settle_unsent(worker, unsent)
-        with self.lock:
-            self._revoke(worker)
-
-    def _revoke(self, worker: Worker) -> None:
-        """With the lock."""
-        if worker.state is not WorkerState.DEAD and worker.revoke():
-            self.loop.call_at(monotonic() + _REVOKE_PAUSE, partial(self._reclaim, worker))
-
-    def _reclaim(self, worker: Worker) -> None:
-        with self.lock:
-            if worker.state is WorkerState.DEAD or worker.revoked is None:
-                return
-            self._give_back(worker.reclaim())
-            self._rest(worker)
-            self._hungry[worker.id] = worker  # it could take nothing while its range was not settled
-        self.loop.call_soon(self.supervisor.start_needed)
-
-    # --- cancelling -----------------------------------------------------------------------------------------
-
-    def cancel(self, task: Any) -> bool:
-        """Cancel a future. Any thread, without the lock."""
-        with self.lock:
-            leased = task.lease is not None and task.is_open()
-            worker = task.lease[0] if leased else None
-        if worker is not None:
-            self._hold_back(task, worker)
-        with self.lock:
-            if not task.is_open():
-                cancelled: bool = task.cancelled()
-                return cancelled
-            if task.lease is not None and not (task.options.cancel_running and self._stop(task)):
-                return False
-            task.mark_cancelled()
-            self.resolve(task, failed=False)
-        self.loop.wake()
-        self.call_back()
-        return True
-
-    def _hold_back(self, task: Any, worker: Worker) -> None:
-        """Wait, about a millisecond, until a leased task has either begun or been taken back."""
-        with self.lock:
-            if task.lease is None or task.lease[1] <= worker.words_running():
-                return
-            self._revoke(worker)
-        waiters = task.session.waiters
-
-        def settled() -> bool:
-            lease = task.lease
-            return lease is None or lease[0] is not worker or lease[1] <= worker.words_running() or not task.is_open()
-
-        self.loop.wait(settled, monotonic() + 1.0, lambda: waiters)
-
-    def _stop(self, task: Any) -> bool:
-        """Kill the worker that runs this task. With the lock."""
-        worker, number = task.lease
-        if worker.state is WorkerState.DEAD or worker.words_running() != number:
-            return False
-        worker.sentenced = number, worker.words[ITEM]
-        if self.tracer is not None:
-            self.tracer.losing(worker, worker.leases[number])
-        worker.revoke()
-        self.supervisor.kill(worker, _Stopped())
-        return True
-
-    def cancel_pending(self, session: Session, *, keep: bool = False) -> None:
-        """Cancel what a session has pending. Any thread, without the lock.
-
-        ``keep``: but for as many tasks as there are workers free or on their way, which are theirs as good as begun.
-        """
-        with self.lock:
-            session.abandoned = session.abandoned or not keep
-            session.starts_waiting = False
-            kept: list[Task] = []
-            busy = sum(worker.state is WorkerState.BUSY for worker in self.supervisor.workers.values())
-            free = self.settings.max_workers - busy
-            for task in self.backlog.drain():
-                if task.session is session and not (keep and len(kept) < free):
-                    task.mark_cancelled()
-                    self.resolve(task, failed=False)
-                else:
-                    kept.append(task)
-            for task in kept:
-                self.backlog.add(task)
-            for worker in self.supervisor.workers.values():
-                if len(worker.leases) > 1:
-                    self._revoke(worker)
-        self.loop.wake()
-        self.call_back()
-
-    # --- losses ---------------------------------------------------------------------------------------------
+    # --- failures -------------------------------------------------------------------------------------------
 
     def on_exit(self, worker: Worker, error: WorkerLost) -> bool:
-        """Settle the leases of a worker that has gone. With the lock. True if a running task explains it."""
+        """A worker has gone. With the lock. True if a running task explains it."""
         if worker.initializer_error is not None:  # only now: what it has logged has gone out before it ended
             self._try_again_at = monotonic() + _FAIL_FAST
             self.fail_pending(worker.initializer_error)
-        running = worker.running()
-        sentenced = worker.sentenced
-        tracer = self.tracer
-        if tracer is not None:
-            tracer.ended(worker)
-        returned: list[Task] = []
-        for lease in list(worker.leases.values()):
-            worker.drop(lease)
-            lease.task.lease = None
-            if sentenced is not None and lease.number == sentenced[0]:
-                running, item, final = lease, sentenced[1], worker.kill_error or error
-            elif lease is running:
-                item = worker.words[ITEM]
-                # Where it was killed on account of another task, this one had just begun after it.
-                final = error if sentenced is not None or worker.kill_error is None else worker.kill_error
-            else:
-                returned.append(lease.task)
-                continue
-            lost, rest = lease.task.isolate(item)
-            if tracer is not None:
-                tracer.losing(worker, lease)
-            self._lost(worker, lost, final)
-            if tracer is not None:
-                tracer.lost(lost, final)
-            if rest is not None:
-                returned.append(rest)
-        self._give_back(returned)
-        self._hungry.pop(worker.id, None)
-        self._unread.pop(worker.id, None)
-        return running is not None
-
-    def _lost(self, worker: Worker, task: Task, final: BaseException) -> None:
-        """The worker ended while it ran this task: run it again, or say so. With the lock."""
-        if not task.is_open():
-            return
-        if isinstance(final, _Stopped):
-            task.mark_cancelled()
-            self.resolve(task, failed=False)
-            return
-        task.attempts = (*task.attempts, _attempt(worker, final))
-        options = task.options
-        if len(task.attempts) <= options.retries and (isinstance(final, WorkerLost) or options.retry_on_timeout):
-            self.retried += 1
-            self._give_back([task])
-            return
-        if isinstance(final, WorkerLost):
-            final.task = task.name()
-            final.attempts = task.attempts
-            final.pid, final.worker = worker.pid or 0, worker.name
-        task.fail(final)
-        self.resolve(task, failed=True)
+        if self.tracer is not None:
+            self.tracer.ended(worker)
+        explained = settle_leases(self, worker, error)
+        self.hungry.pop(worker.id, None)
+        self.unread.pop(worker.id, None)
+        return explained
 
     def fail_pending(self, error: BaseException) -> None:
         """Whatever is pending fails with this. With the lock."""
@@ -854,20 +634,6 @@ class Engine:
             session.lock = self.lock
 
 
-class _Stopped(Exception):
-    """The running task was cancelled."""
-
-
-def _attempt(worker: Worker, error: BaseException) -> Any:
-    from ._errors import Attempt, describe_exit
-
-    if isinstance(error, WorkerLost):
-        cause = error._how()
-    else:
-        cause = type(error).__name__
-    return Attempt(worker.pid or 0, cause or describe_exit(worker.exitcode))
-
-
 def _copy_of(error: BaseException) -> BaseException:
     """One exception for each future: a traceback belongs to one raise."""
     import copy
@@ -878,10 +644,6 @@ def _copy_of(error: BaseException) -> BaseException:
         return error
     twin.__cause__ = error.__cause__
     return twin
-
-
-def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
 
 
 def _close_all(fds: Iterable[int]) -> None:

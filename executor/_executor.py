@@ -471,9 +471,11 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
 
 
 def _cancel_all(session: Session, *, keep: bool = False) -> None:
+    from ._cancellation import cancel_pending
+
     for work in list(session.maps):
         work.close()
-    session.engine.cancel_pending(session, keep=keep)
+    cancel_pending(session.engine, session, keep=keep)
 
 
 def _finish(session: Session, owns_manager: bool) -> None:

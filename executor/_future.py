@@ -15,6 +15,7 @@ from time import monotonic
 
 from ._current import function_name
 from ._errors import Attempt
+from ._interrupt import reaches_here
 from ._loop import Parked
 from ._options import Options
 from ._pickling import encode
@@ -250,8 +251,7 @@ class Future(Task, StandardFuture["T"]):
         try:
             fn(self)
         except BaseException as error:
-            # Ctrl-C can only reach the main thread; elsewhere the callback has raised it, and must not end the loop.
-            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            if reaches_here(error):
                 raise
             _standard.LOGGER.exception("exception calling callback for %r", self)
 

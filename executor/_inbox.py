@@ -14,6 +14,7 @@ from _thread import allocate_lock
 from collections import deque
 
 from ._forksafety import on_fork_in_child
+from ._interrupt import reaches_here
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -169,8 +170,7 @@ class Inbox:
         try:
             callback(value)
         except BaseException as error:
-            # Ctrl-C can only reach the main thread; elsewhere the callback has raised it, and must not end the loop.
-            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            if reaches_here(error):
                 raise
             log.exception("a callback raised (%r)", callback)
 

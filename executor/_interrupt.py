@@ -1,11 +1,17 @@
-"""Whether Ctrl-C is what ends a block."""
+"""Ctrl-C: whether it is what ends a block, and whether an exception is it at all."""
 
 from __future__ import annotations
 
 import signal
 import sys
+import threading
 
-__all__ = ["is_interrupt"]
+__all__ = ["is_interrupt", "reaches_here"]
+
+
+def reaches_here(error: BaseException) -> bool:
+    """Whether this is Ctrl-C. It can only reach the main thread; elsewhere the user's code has raised it."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
 
 
 def is_interrupt(error: BaseException | None) -> bool:

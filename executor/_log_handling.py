@@ -13,6 +13,7 @@ import threading
 import traceback
 import warnings
 
+from ._interrupt import reaches_here
 from ._log_records import load_record, load_warning
 
 TYPE_CHECKING = False
@@ -100,8 +101,7 @@ def handle(notes: deque[Any]) -> None:
             else:
                 _handle_warning(*note)
         except BaseException as error:
-            # Ctrl-C can only reach the main thread; elsewhere it is a handler that has raised it.
-            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            if reaches_here(error):
                 raise
             if logging.raiseExceptions and sys.stderr is not None:
                 traceback.print_exc()

@@ -7,8 +7,9 @@ import weakref
 from functools import partial
 from time import monotonic
 
-from ._engine import Engine, _Stopped
+from ._engine import Engine
 from ._errors import ForkedExecutor
+from ._losses import Stopped
 from ._session import Session
 from ._settings import Settings
 from ._worker import WorkerState
@@ -91,7 +92,7 @@ class WorkerManager:
         engine = self._engine
         with engine.lock:
             victims = [
-                (worker, _Stopped())
+                (worker, Stopped())
                 for worker in engine.supervisor.workers.values()
                 if everything or any(lease.task.session is session for lease in worker.leases.values())
             ]

@@ -150,7 +150,9 @@ class Session:
     def cancel(self, future: Future[Any]) -> bool:
         if self.engine.forked:
             raise ForkedExecutor(self.engine.owner_pid)
-        return self.engine.cancel(future)
+        from ._cancellation import cancel
+
+        return cancel(self.engine, future)
 
     def note_running(self, future: Future[Any]) -> None:
         with self.lock:

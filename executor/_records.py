@@ -1,0 +1,73 @@
+"""Decodes what workers send: records, as they lie in a frame or in the outcome area (`_messages`)."""
+
+from __future__ import annotations
+
+import pickle
+from time import monotonic_ns
+
+from ._exceptions import load_exception
+from ._interrupt import reaches_here
+from ._messages import HEADER, Kind, pad
+from ._pickling import decode_parcel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections import deque
+    from typing import Any
+
+    from ._trace import Tracer
+    from ._worker import Worker
+
+    # lease word, kind, value, error, started and duration (ns), size (bytes)
+    Record = tuple[int, int, Any, BaseException | None, int, int, int]
+
+__all__ = ["read_records"]
+
+_LOW = 0xFFFFFFFF
+
+
+def read_records(
+    worker: Worker, body: bytes | memoryview, fds: list[int], notes: deque[Any], tracer: Tracer | None
+) -> list[Record]:
+    """The records; log records go to ``notes``. Without the lock: loading runs the user's code. Never raises on account
+    of it.
+    """
+    records: list[Record] = []
+    at, end = 0, len(body)
+    leases = worker.leases
+    loads = pickle.loads
+    if tracer is not None:
+        began = monotonic_ns()
+        beside = tracer.bytes_beside(fds)
+    while at < end:
+        word, meta, started, duration = HEADER.unpack_from(body, at)
+        size = meta >> 8
+        data = body[at + 32 : at + 32 + size]
+        at += 32 + pad(size)
+        kind = meta & 0x7F
+        if word and word & _LOW not in leases and kind != Kind.SKIPPED:
+            continue  # it was given up: timed out, cancelled
+        value = error = None
+        try:
+            if kind == Kind.RETURNED:
+                value = decode_parcel(data, fds) if meta & Kind.PARCEL else loads(data)
+            elif kind in (Kind.RAISED, Kind.FAILED):
+                error = load_exception(data)
+            elif kind == Kind.LOG:
+                if started > worker.logs_read:  # or it was read from the outcome area before
+                    worker.logs_read = started
+                    notes.append(loads(data))
+                continue
+            elif kind == Kind.NOTE:
+                value = loads(data)
+        except BaseException as failure:
+            if reaches_here(failure):
+                raise
+            error = failure
+            error.add_note("raised while the result of a task was loaded")
+        records.append((word, kind, value, error, started, duration, size))
+    if tracer is not None:
+        if beside and records:  # then it is the only one in its frame
+            records = [(*records[0][:-1], records[0][-1] + beside)]
+        tracer.unpickled(began, len(records))
+    return records

@@ -1,0 +1,104 @@
+"""Takes back from a worker what it has not begun: it is busy with a long task, or one of its tasks was cancelled.
+
+The protocol, and why no task runs twice on account of it: ARCHITECTURE.md. The words: `_status`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from time import monotonic
+
+from ._status import SENT
+from ._worker import Worker, WorkerState
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ._engine import Engine
+
+__all__ = ["Revocation"]
+
+_STUCK_AFTER = 0.003  # seconds after which the leases behind a running task are taken back
+_PAUSE = 0.001  # seconds; longer than any store buffer holds a write
+
+
+class Revocation:
+    """Works on the workers of an engine, with its lock where it says so."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def mind_progress(self, worker: Worker) -> None:
+        """A worker that holds several leases may turn out to be busy with a long one. With the lock."""
+        if not worker.progress_due and (len(worker.leases) > 1 or _holds_run(worker)):
+            worker.progress_due = True
+            self._engine.loop.call_at(monotonic() + _STUCK_AFTER, partial(self._check_progress, worker))
+
+    def _check_progress(self, worker: Worker) -> None:
+        engine = self._engine
+        with engine.lock:
+            worker.progress_due = False
+            if worker.state not in (WorkerState.BUSY, WorkerState.RETIRING):
+                return
+            running = worker.running()
+            if running is None or worker.revoked is not None:
+                self.mind_progress(worker)
+                return
+            due = worker.running_since() + _STUCK_AFTER
+            if monotonic() < due:
+                if len(worker.leases) > 1 or running.task.size() > 1:
+                    worker.progress_due = True
+                    engine.loop.call_at(due, partial(self._check_progress, worker))
+                return
+        self._take_over(worker)
+
+    def _take_over(self, worker: Worker) -> None:
+        """The worker is stuck in a long task: read the outcomes it has not sent, take back what it has not begun."""
+        engine = self._engine
+        began, sent = worker.running_since(), worker.words[SENT]
+        unsent = worker.unsent_outcomes()
+        # While a task runs, log records may be added to the area. Nothing in it is overwritten before it was sent: if
+        # neither has changed, what was read is whole.
+        if unsent and worker.running_since() == began and worker.words[SENT] == sent:
+            engine.supervisor.receive(worker)  # outcomes that were sent come before those that were not
+            if worker.channel is not None and worker.channel.frames:  # they are left to the loop's own thread
+                engine.loop.call_at(monotonic() + _STUCK_AFTER, partial(self._check_progress, worker))
+                return
+            engine.settle_unsent(worker, unsent)
+        with engine.lock:
+            self.revoke(worker)
+
+    def revoke(self, worker: Worker) -> None:
+        """Write what is not to begin any more; a moment later it is taken back. With the lock; any thread."""
+        if worker.state is not WorkerState.DEAD and worker.revoke():
+            self._engine.loop.call_at(monotonic() + _PAUSE, partial(self._reclaim, worker))
+
+    def _reclaim(self, worker: Worker) -> None:
+        engine = self._engine
+        with engine.lock:
+            if worker.state is WorkerState.DEAD or worker.revoked is None:
+                return
+            engine.give_back(worker.reclaim())
+            engine.rest(worker)
+            engine.hungry[worker.id] = worker  # it could take nothing while its range was not settled
+        engine.loop.call_soon(engine.supervisor.start_needed)
+
+    def hold_back(self, task: Any, worker: Worker) -> None:
+        """Wait, about a millisecond, until a leased task has either begun or been taken back. Any thread."""
+        loop = self._engine.loop
+        with self._engine.lock:
+            if task.lease is None or task.lease[1] <= worker.words_running():
+                return
+            self.revoke(worker)
+        waiters = task.session.waiters
+
+        def settled() -> bool:
+            lease = task.lease
+            return lease is None or lease[0] is not worker or lease[1] <= worker.words_running() or not task.is_open()
+
+        loop.wait(settled, monotonic() + 1.0, lambda: waiters)
+
+
+def _holds_run(worker: Worker) -> bool:
+    return any(lease.task.size() > 1 for lease in worker.leases.values())
