@@ -581,7 +581,7 @@ class Engine:
         """Write what is being traced, if anything is. Any thread."""
         tracer = self.tracer
         if tracer is not None:
-            from ._trace import stop_trace
+            from ._recording import stop_trace
 
             stop_trace(self, tracer)
 

@@ -201,7 +201,7 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         session = self._session
         try:
             if trace is not None:
-                from ._trace import start_trace
+                from ._recording import start_trace
 
                 start_trace(session.engine, trace, None if self._owns_manager else session)
             if monitor is not False:
@@ -388,7 +388,7 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
 
         Raises OSError if the file cannot be written, RuntimeError if a trace of these workers is being recorded.
         """
-        from ._trace import tracing
+        from ._recording import tracing
 
         return tracing(self._session.engine, path)
 

@@ -156,14 +156,11 @@ class _Server:
     def _is_over(self) -> bool:
         """Engines may have been collected without having ended."""
         global _server
-        if not self.closed:
-            with _lock:
-                if self.engines:
-                    return False
-                if _server is self:
-                    _server = None
-            self.close()
-        return True
+        with _lock:
+            if not self.engines and not self.closed:
+                _server = None
+                self.close()
+        return self.closed
 
     def _handle(self, selector: selectors.BaseSelector, what: Any) -> None:
         if what == self._wake_read:

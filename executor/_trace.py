@@ -22,6 +22,7 @@ from time import monotonic, monotonic_ns
 from ._messages import ALL_ITEMS
 from ._status import STARTED
 from ._trace_file import TraceFile
+from ._trace_words import how_it_ended, text_of
 from ._watch import resident_bytes
 from ._worker import WorkerState
 
@@ -35,13 +36,12 @@ if TYPE_CHECKING:
     from ._trace_file import MemoryRow, SpanRow, TaskRow, WorkerRow
     from ._worker import Lease, Worker
 
-__all__ = ["Tracer", "start_trace", "stop_trace", "tracing"]
+__all__ = ["Tracer", "log_failure"]
 
 _TICK = 0.1  # seconds between two looks at the workers' memory, at first
 _TICKS = 2000  # of a trace: later ones are further apart
 _WRITTEN_A_SECOND = 4000  # records, while tasks run: formatting is to cost the program next to nothing
 _SHORT = 100_000  # nanoseconds: spans below are only summed up
-_TEXT_MOST = 300  # characters of an error
 
 _numbers = count(1)
 
@@ -105,7 +105,7 @@ class Tracer:
             index = task.first + item
             number, name = traced.number, traced.name
             queued = traced.queued_at(index)
-        how, text = ("ok", "") if error is None else ("error", _text(error))
+        how, text = ("ok", "") if error is None else ("error", text_of(error))
         attempt = len(task.attempts) + 1
         received = getattr(lease, "bytes", 0)
         row = (name, number, index, worker.id, queued, started, spent, how, text, received, size, attempt)
@@ -117,14 +117,14 @@ class Tracer:
         if type(traced) is tuple:
             task.traced = traced[0]
             error = task._exception
-            self._ended_unheard(task, traced, -1, "cancelled" if task.cancelled() else _how(error), error)
+            self._ended_unheard(task, traced, -1, "cancelled" if task.cancelled() else how_it_ended(error), error)
 
     def item_ended(self, task: Any, index: int, error: BaseException) -> None:
         """The same for an item of a map."""
         items = task.traced
         if items is not None:
             traced = items.number, items.queued_at(index), items.name
-            self._ended_unheard(task, traced, index, _how(error), error)
+            self._ended_unheard(task, traced, index, how_it_ended(error), error)
 
     def _ended_unheard(
         self, task: Any, traced: tuple[int, int, str], index: int, how: str, error: BaseException | None
@@ -132,7 +132,7 @@ class Tracer:
         number, queued, name = traced
         worker, started, spent, received = self._loss or (0, monotonic_ns(), 0, 0)
         self._loss = None
-        text = "" if error is None else _text(error)
+        text = "" if error is None else text_of(error)
         attempt = max(1, len(task.attempts)) if worker else len(task.attempts) + 1
         self._tasks.append((name, number, index, worker, queued, started, spent, how, text, received, 0, attempt))
 
@@ -148,13 +148,11 @@ class Tracer:
             if type(traced) is tuple:
                 self._ended_unheard(task, traced, -1, "retried", error)
                 task.traced = traced[0], monotonic_ns(), traced[2]
-            elif isinstance(traced, _Items):
-                self.item_ended_as(task, traced, error)
+            elif traced is not None:
+                index = task.first + task.done
+                known = traced.number, traced.queued_at(index), traced.name
+                self._ended_unheard(task, known, index, "retried", error)
         self._loss = None
-
-    def item_ended_as(self, task: Any, items: _Items, error: BaseException) -> None:
-        index = task.first + task.done
-        self._ended_unheard(task, (items.number, items.queued_at(index), items.name), index, "retried", error)
 
     def bytes_beside(self, fds: list[int]) -> int:
         """What lies in the anonymous files that come with a frame. Without the lock."""
@@ -226,7 +224,7 @@ class Tracer:
             except OSError as error:
                 engine.tracer = None
                 self._file.close()
-                _log_failure(error, self._file.path)
+                log_failure(error, self._file.path)
                 return
         if busy or self._tasks:
             self.mind_memory()
@@ -334,75 +332,5 @@ def _life(worker: Worker, now: float, reason: str) -> WorkerRow:
     return worker.id, worker.pid or 0, worker.started_at, ready, now, reason
 
 
-def _how(error: BaseException | None) -> str:
-    """The outcome of a task that no worker has told."""
-    from concurrent.futures import CancelledError
-
-    from ._errors import MemoryQuotaExceeded, TaskTimeout, WorkerLost
-
-    if error is None or isinstance(error, CancelledError):
-        return "cancelled"
-    if isinstance(error, TaskTimeout):
-        return "timeout"
-    return "lost" if isinstance(error, (WorkerLost, MemoryQuotaExceeded)) else "error"
-
-
-def _text(error: BaseException) -> str:
-    """What an error says, as far as that runs nobody's code: the engine's lock is held."""
-    kind = type(error)
-    text: object = ""
-    if kind.__module__.startswith("executor."):
-        text = str(error)
-    else:
-        arguments = BaseException.args.__get__(error)  # type: ignore[attr-defined]  # a getset descriptor
-        if arguments:
-            text = arguments[0]
-    return f"{kind.__qualname__}: {text[:_TEXT_MOST]}" if type(text) is str and text else kind.__qualname__
-
-
-def _log_failure(error: OSError, path: str) -> None:
+def log_failure(error: OSError, path: str) -> None:
     logging.getLogger("executor").error("the trace %s cannot be written any further: %s", path, error)
-
-
-# --- beginning and ending -----------------------------------------------------------------------------------------
-
-
-def start_trace(engine: Engine, path: str | os.PathLike[str], session: Session | None) -> Tracer:
-    """Raises OSError where the file cannot be written, RuntimeError where a trace is being recorded already."""
-    import psutil  # noqa: F401  # now: a worker that is forked while another thread imports it could never import it
-
-    with engine.lock:
-        if engine.tracer is not None:
-            raise RuntimeError(f"a trace of these workers is being recorded already, to {engine.tracer._file.path}")
-        tracer = Tracer(engine, path, session)
-        tracer.note_queued()
-        engine.tracer = tracer
-    if engine._started:
-        tracer.mind_memory()
-    return tracer
-
-
-def stop_trace(engine: Engine, tracer: Tracer) -> None:
-    """Write the rest of it. What cannot be written is logged: tasks are not to suffer."""
-    with engine.lock:
-        if engine.tracer is not tracer:
-            return
-        engine.tracer = None
-    try:
-        tracer.finish()
-    except OSError as error:
-        _log_failure(error, tracer._file.path)
-
-
-class tracing:  # noqa: N801  # used as a function
-    """``with tracing(engine, path):`` records what happens in the block."""
-
-    def __init__(self, engine: Engine, path: str | os.PathLike[str]) -> None:
-        self._engine = engine
-        self._tracer = start_trace(engine, path, None)
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *error: object) -> None:
-        stop_trace(self._engine, self._tracer)

@@ -76,6 +76,9 @@ class TraceFile:
         began, pid = self.began, self._pid
         lines = [self._name_worker(worker) for worker in {row[3] for row in rows} - self._named if worker]
         for name, number, item, worker, queued, started, spent, how, error, received, sent, attempt in rows:
+            if started < began:  # viewers know of no time before the beginning
+                started, spent = began, max(0, started + spent - began)
+            queued = min(max(queued, began), started)
             self._queued.append(queued)
             self._left.append(started)
             task = number if item < 0 else f"{number}.{item}"
@@ -147,8 +150,8 @@ class TraceFile:
     # --- text -----------------------------------------------------------------------------------------------------
 
     def _since(self, seconds: float) -> float:
-        """Microseconds of the trace."""
-        return round((seconds * 1e9 - self.began) / 1000, 3)
+        """Microseconds of the trace; what was before its beginning is put there."""
+        return max(0.0, round((seconds * 1e9 - self.began) / 1000, 3))
 
     def _text(self, text: str) -> str:
         known = self._texts.get(text)

@@ -254,7 +254,27 @@ def test_what_was_pending_when_the_block_began_is_traced(gate: Gate, path: Path)
             assert waiting.result(HANG) == 3
             assert running.result(HANG) is None
             assert sum(results) == 2470
-    assert Trace(path).outcomes() == {"ok": 22}
+    trace = Trace(path)
+    assert trace.outcomes() == {"ok": 22}
+    assert [event["ts"] for event in trace.tasks("stop")] == [0]
+    assert min(event["ts"] for event in trace.events if "ts" in event) == 0
+    assert min(event["args"]["queued"] for event in trace.tasks()) == 0
+
+
+def test_one_trace_after_the_other(gate: Gate, path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.json"
+    with ProcessPoolExecutor(1) as pool:
+        with pool.trace(other):
+            running = pool.submit(gate.stop)
+            gate.wait_arrivals()
+            waiting = pool.submit(tasks.add, 1, 2)
+        with pool.trace(path):
+            gate.open()
+            assert waiting.result(HANG) == 3
+            assert running.result(HANG) is None
+    assert Trace(other).outcomes() == {}
+    assert Trace(path).outcomes() == {"ok": 2}
+    assert [event["args"]["queued"] for event in Trace(path).tasks()] == [0, 0]
 
 
 def test_one_trace_at_a_time(path: Path, tmp_path: Path) -> None:
