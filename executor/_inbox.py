@@ -145,8 +145,6 @@ class Inbox:
         self.runner = threading.get_ident()
         ran = 0
         try:
-            for dispatcher in list(self.readable):
-                dispatcher.quieten()  # first: what is put from here on rings again
             while self.pending and ran != most:
                 dispatcher, callback, value = self.pending.popleft()
                 ran += 1
@@ -160,9 +158,10 @@ class Inbox:
             self.runner = 0
             _local.running = False
             self._busy.release()
-            if self.pending:
-                for dispatcher in list(self.readable):
-                    dispatcher.ring()
+            # All that was taken has rung by now: it did so under the lock that was waited for above.
+            for dispatcher in list(self.readable):
+                dispatcher.quieten()
+                dispatcher.ring()
         return ran
 
     @staticmethod
