@@ -152,7 +152,8 @@ class Worker:
             self.block = StatusBlock()
             own(self.block.fd)
             arguments = theirs, inherited, environment
-            self.process = make_process(context, _worker_main.main, self.name, arguments, environment)
+            sent_ahead = environment if inherited is None else None
+            self.process = make_process(context, _worker_main.main, self.name, arguments, sent_ahead)
             with sigint_blocked(), main_in_place(), _pickling.import_lock:
                 self.process.start()
             self.pid = self.process.pid
