@@ -38,8 +38,10 @@ _default_showwarning = warnings._showwarning_orig  # type: ignore[attr-defined] 
 
 def install(send: Callable[[bytes], None], state: bytes, *, always: bool) -> None:
     """Forward from now on. ``send`` takes a message for the parent, from any thread."""
-    global _send, _always
+    global _send, _always, _filters
     _send, _always = send, always
+    _levels.clear()  # of another worker, where this one is its fork
+    _filters = []
     for logger in _loggers():
         _set_aside.extend(logger.handlers)
         logger.handlers = []

@@ -155,7 +155,10 @@ def make_process(
     args: tuple[Any, ...],
     environment: Environment | None,
 ) -> Any:
-    """A process object of that context, not started. Not a daemon: tasks may start processes."""
+    """A process object of that context, not started. Not a daemon: tasks may start processes.
+
+    ``environment``: None where the process is a fork of this one, and sets it by itself in time.
+    """
     if environment is not None:
         from ._environment import WorkerName
 

@@ -181,7 +181,8 @@ class Worker:
             self.block = StatusBlock()
             own(self.block.fd)
             arguments = theirs, path_of_main(method), inherited, environment
-            self.process = make_process(context, _worker_main.main, self.name, arguments, environment)
+            sent_ahead = environment if inherited is None else None
+            self.process = make_process(context, _worker_main.main, self.name, arguments, sent_ahead)
             with sigint_blocked(), without_false_main(), _pickling.import_lock:
                 self.process.start()
             self.pid = self.process.pid

@@ -387,16 +387,16 @@ class _Worker:
     def flush(self) -> None:
         """Send what is in the area. It stays readable there until it is sent."""
         with self._lock:
-            fill = self._fill
-            if fill == _FIRST:
-                return
-            if not self._send_area(fill):  # the parent finds the rest in the area
+            if self._fill != _FIRST and not self._send_area():  # the parent finds the rest in the area
                 os._exit(EXIT_CHANNEL_LOST)
 
-    def _send_area(self, fill: int) -> bool:
+    def _send_area(self) -> bool:
         """False: the parent has gone, or a task closed our descriptor. With the lock."""
+        fill = self._fill
         if self._words[CLOSED] or self._deaf:
             return False
+        if fill == _FIRST:
+            return True
         FRAME_HEADER.pack_into(self._area, 0, fill - _FIRST, 0)
         try:
             self._channel.send_bytes(self._area[:fill])
@@ -428,13 +428,13 @@ class _Worker:
                 while self._late:
                     self._put_one_log(self._late.popleft())
                 self._put_one_log(data)
-                self._send_area(self._fill)
+                self._send_area()
         finally:
             _sigmask(signal.SIG_SETMASK, before)
 
     def _put_one_log(self, data: bytes) -> None:
         need = 32 + pad(len(data))
-        if self._fill + need > AREA_BYTES and not self._send_area(self._fill):
+        if self._fill + need > AREA_BYTES and not self._send_area():
             return  # neither room nor a way out
         self._logs += 1
         if _FIRST + need <= AREA_BYTES:

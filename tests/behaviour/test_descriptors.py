@@ -17,6 +17,9 @@ from tests import primitives as tasks
 from tests.support import HANG, Gate, new_gate, open_descriptors
 from tests.tasks import pid, same
 
+# Tasks let go of the sockets that they get without closing them, which their workers would warn of here.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+
 
 @pytest.fixture
 def pool(start_method: str, tmp_path: Path) -> Iterator[ProcessPoolExecutor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -82,6 +83,16 @@ def test_each_executor_has_its_own(start_method: str) -> None:
 def test_a_replacement_has_it_too(start_method: str) -> None:
     with ProcessPoolExecutor(1, start_method, env={NAME: "set"}, max_tasks_per_child=1) as pool:
         assert [pool.submit(look).result(HANG)[0] for _ in range(3)] == ["set"] * 3
+
+
+def name_of_process() -> tuple[type, str]:
+    name = multiprocessing.current_process().name
+    return type(name), name
+
+
+def test_the_name_of_the_process_is_as_any(start_method: str) -> None:
+    with ProcessPoolExecutor(1, start_method, env={NAME: "set"}) as pool:
+        assert pool.submit(name_of_process).result(HANG) == (str, "ExecutorWorker-1")
 
 
 def test_every_face_has_it() -> None:

@@ -108,6 +108,13 @@ def say_and_die(count: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def say_three_and_perhaps_die(number: int) -> None:
+    for text in ("one", "two", "three"):
+        logging.getLogger(NAME).info("%d %s", number, text)
+    if number % 20 == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def say_without_descriptors() -> str:
     os.closerange(3, 1 << 16)
     for _ in range(5000):
@@ -389,6 +396,18 @@ def test_what_a_worker_said_before_it_died_is_not_lost(start_method: str, kept: 
     with ProcessPoolExecutor(1, start_method) as pool:
         assert isinstance(pool.submit(say_and_die, 100).exception(HANG), WorkerLost)
         assert kept.texts() == [f"last words {number}" for number in range(100)]
+
+
+def test_each_record_comes_once_whatever_happens_to_the_workers(start_method: str, kept: Kept) -> None:
+    with ProcessPoolExecutor(3, start_method) as pool:
+        quiet = pool.map(say_and_pause, range(300), return_exceptions=True)
+        deadly = [pool.submit(say_three_and_perhaps_die, number) for number in range(200)]
+        lost = [isinstance(future.exception(HANG), WorkerLost) for future in deadly]
+        assert list(quiet) == list(range(300))
+    assert lost == [number % 20 == 7 for number in range(200)]
+    expected = [f"item {number}" for number in range(300)] + [f"paused {number}" for number in range(9, 300, 10)]
+    expected += [f"{number} {text}" for number in range(200) for text in ("one", "two", "three")]
+    assert sorted(kept.texts()) == sorted(expected)
 
 
 def test_a_task_that_has_closed_every_descriptor_may_log(start_method: str, kept: Kept) -> None:
