@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ._manager import WorkerManager
     from ._policy import Backoff, RestartIntensity
     from ._pool import Pool
+    from ._progress import report_progress
     from ._reusable import get_reusable_executor
     from ._robust_lock import Holder, HolderDied, RobustLock
     from ._stats import Stats, WorkerStats
@@ -91,6 +92,7 @@ _HOMES = {
     "current_task": "executor._current",
     "current_worker": "executor._current",
     "get_reusable_executor": "executor._reusable",
+    "report_progress": "executor._progress",
     "wait": "executor._waiting",
 }
 __all__ = [
@@ -130,6 +132,7 @@ __all__ = [
     "current_task",
     "current_worker",
     "get_reusable_executor",
+    "report_progress",
     "wait",
 ]
 

@@ -144,6 +144,11 @@ class MapRun(Task):
             item = self.items[0]
             note_argument(error, (self.map.fn, tuple(item) if self.map.star else (item,), {}), item=self.first)
 
+    def note_progress(self, item: int, done: float, total: float | None) -> None:
+        bar = self.map.bar
+        if bar is not None and item >= self.done:
+            bar.note(self.first + item, done, total)
+
     def outcome(self, item: int, value: Any, error: BaseException | None) -> bool | None:
         if item == ALL_ITEMS:
             assert error is not None
@@ -184,6 +189,7 @@ class Map(Task):
         "_results",
         "_started",
         "attempts",
+        "bar",
         "chunksize",
         "closed",
         "fn",
@@ -207,9 +213,11 @@ class Map(Task):
         iterables: tuple[Iterable[Any], ...],
         chunksize: int,
         buffersize: int | None,
+        bar: Any = None,
     ) -> None:
         self.session = session
         self.options = options
+        self.bar = bar  # a ProgressBar
         self.fn = fn
         self.key = Estimates.key(fn)
         self.star = len(iterables) != 1
@@ -298,6 +306,9 @@ class Map(Task):
                 self.session.maps.discard(self)
             if items:
                 self._add(items)
+            if self._exhausted and self.bar is not None:
+                with self.session.lock:
+                    self.bar.expect(self._read)
 
     def _add(self, items: list[Any]) -> None:
         with self.session.lock:
@@ -333,6 +344,8 @@ class Map(Task):
                 session.queue_callback(self.options, None, value.error)
             else:
                 session.queue_callback(self.options, value, None)
+        if self.bar is not None:
+            self.bar.count(number, type(value) is _Raised)
         if self.waiters and number == self._next:
             session.engine.loop.note_woken()
             for parked in self.waiters:
@@ -387,6 +400,8 @@ class Map(Task):
             self.fn = _closed
             self._input = iter(())
             self._encoded_fn = None
+        if self.bar is not None:
+            self.bar.close()
 
 
 def _closed(*args: object) -> None:
@@ -404,11 +419,14 @@ def map_by_submit(
     deadline: float | None,
     buffersize: int | None,
     return_exceptions: bool,
+    bar: Any = None,
 ) -> Iterator[Any]:
     """`map` for a subclass with a `submit` of its own, which is to see each call."""
+    if bar is not None:
+        submit = bar.watched(submit)
     source = zip(*iterables, strict=False)
     futures = deque(submit(fn, *args) for args in islice(source, buffersize))
-    return _fetch(submit, fn, source, futures, deadline, return_exceptions)
+    return _fetch(submit, fn, source, futures, deadline, return_exceptions, bar)
 
 
 def _fetch(
@@ -418,6 +436,7 @@ def _fetch(
     futures: deque[Any],
     deadline: float | None,
     return_exceptions: bool,
+    bar: Any,
 ) -> Iterator[Any]:
     try:
         while futures:
@@ -433,3 +452,5 @@ def _fetch(
     finally:
         for future in futures:
             future.cancel()
+        if bar is not None:
+            bar.close()
