@@ -34,7 +34,7 @@ RETURNED = {
 SECTIONS = {
     "Executors": ["ProcessPoolExecutor", "Submitter", "WorkerManager", "get_reusable_executor"],
     "Futures": ["Future", "wait", "as_completed"],
-    "In tasks": ["current_worker", "WorkerInfo", "current_task", "TaskInfo"],
+    "In tasks": ["current_worker", "WorkerInfo", "current_task", "TaskInfo", "report_progress"],
     "Restart policy": ["RestartIntensity", "Backoff"],
     "What runs": ["Stats", "WorkerStats", "log_to_stderr"],
     "Shared data": ["share", "Shared"],

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from ._manager import WorkerManager
     from ._policy import Backoff, RestartIntensity
     from ._pool import Pool
+    from ._progress import report_progress
     from ._reusable import get_reusable_executor
     from ._robust_lock import Holder, HolderDied, RobustLock
     from ._share import Shared, share
@@ -97,6 +98,7 @@ _HOMES = {
     "current_worker": "executor._current",
     "get_reusable_executor": "executor._reusable",
     "log_to_stderr": "executor._logger",
+    "report_progress": "executor._progress",
     "share": "executor._share",
     "wait": "executor._waiting",
 }
@@ -140,6 +142,7 @@ __all__ = [
     "current_worker",
     "get_reusable_executor",
     "log_to_stderr",
+    "report_progress",
     "share",
     "wait",
 ]

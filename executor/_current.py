@@ -29,6 +29,8 @@ __all__ = ["TaskInfo", "WorkerInfo", "current_task", "current_worker", "function
 
 _worker: WorkerInfo | None = None
 _call: Any = None  # the function that runs, or (name, attempt)
+_place: Any = None  # tells the lease that runs, and its item
+_send_note: Any = None  # tells the parent something of the task that runs: a tag, then facts
 
 
 def function_name(fn: Any) -> str:

@@ -452,6 +452,11 @@ class Engine:
             failure = InitializerError(f"{type(error).__name__}: {error}")
             failure.__cause__ = error
             worker.initializer_error = failure
+        if kind == Kind.NOTE and error is None:
+            tag, number, *facts = value
+            lease = worker.leases.get(number)
+            if tag == "progress" and lease is not None:
+                lease.task.note_progress(*facts)
         self.supervisor.on_note(worker, kind)
 
     def resolve(self, task: Task, *, failed: bool) -> None:

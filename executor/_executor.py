@@ -50,10 +50,14 @@ class Submitter:
         return self._executor._map(self._options, fn, iterables, **how)
 
     def map_unordered(
-        self, fn: Callable[..., T], *iterables: Iterable[Any], buffersize: int | None = None
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        buffersize: int | None = None,
+        progress: bool | str = False,
     ) -> Iterator[T]:
         """As the executor's, with these options."""
-        return self._executor._map_unordered(self._options, fn, iterables, buffersize)
+        return self._executor._map_unordered(self._options, fn, iterables, buffersize, progress)
 
     def amap(self, fn: Callable[..., T], *iterables: Any, buffersize: int | None = None) -> AsyncIterator[T]:
         """As the executor's, with these options."""
@@ -245,6 +249,7 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         chunksize: int = 1,
         buffersize: int | None = None,
         return_exceptions: bool = False,
+        progress: bool | str = False,
     ) -> Iterator[T]:
         """The results of ``fn`` over the items, in order.
 
@@ -252,6 +257,7 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         ``buffersize``: at most that many items are read ahead of the results fetched, exactly; None: some thousands.
         ``timeout``: seconds from this call after which fetching raises TimeoutError.
         ``return_exceptions``: an exception takes the place of its result instead of being raised.
+        ``progress``: True or a label shows a bar of tqdm (extra ``progress``), which counts items as they are done.
         Each item is a task of its own for errors, crashes, time limits and order.
         """
         return self._map(
@@ -262,6 +268,7 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
             chunksize=chunksize,
             buffersize=buffersize,
             return_exceptions=return_exceptions,
+            progress=progress,
         )
 
     def _map(
@@ -274,6 +281,7 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         chunksize: int = 1,
         buffersize: int | None = None,
         return_exceptions: bool = False,
+        progress: bool | str = False,
     ) -> Iterator[T]:
         if buffersize is not None and not isinstance(buffersize, int):
             raise TypeError("buffersize must be an integer or None")
@@ -283,23 +291,28 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
             raise ValueError("chunksize must be >= 1.")
         from ._map import Map, deadline_of, map_by_submit
 
+        bar = self._progress_bar(progress, iterables)
         if type(self).submit is not ProcessPoolExecutor.submit:
-            return map_by_submit(self.submit, fn, iterables, deadline_of(timeout), buffersize, return_exceptions)
+            return map_by_submit(self.submit, fn, iterables, deadline_of(timeout), buffersize, return_exceptions, bar)
         if not self._session.engine._started:
             refuse_while_importing_main()
         deadline = deadline_of(timeout)
         with self._session.lock:
             self._session.check_open()
-        work = Map(self._session, options, fn, iterables, chunksize, buffersize)
+        work = Map(self._session, options, fn, iterables, chunksize, buffersize, bar)
         self._session.maps.add(work)
         work.refill()
         return work.results(deadline, return_exceptions)
 
     def map_unordered(
-        self, fn: Callable[..., T], *iterables: Iterable[Any], buffersize: int | None = None
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        buffersize: int | None = None,
+        progress: bool | str = False,
     ) -> Iterator[T]:
-        """The results of ``fn`` over the items, as they come."""
-        return self._map_unordered(self._session.options, fn, iterables, buffersize)
+        """The results of ``fn`` over the items, as they come. ``progress``: as for `map`."""
+        return self._map_unordered(self._session.options, fn, iterables, buffersize, progress)
 
     def _map_unordered(
         self,
@@ -307,11 +320,22 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         fn: Callable[..., T],
         iterables: tuple[Iterable[Any], ...],
         buffersize: int | None,
+        progress: bool | str,
     ) -> Iterator[T]:
         from ._unordered import UnorderedResults
 
         fn = self._session.in_context(fn, options)  # of now, not of when an item is read
-        return UnorderedResults(Submitter(self, options), fn, iterables, buffersize)
+        bar = self._progress_bar(progress, iterables)
+        return UnorderedResults(Submitter(self, options), fn, iterables, buffersize, bar)
+
+    def _progress_bar(self, progress: bool | str, iterables: tuple[Iterable[Any], ...]) -> Any:
+        if progress is False:
+            return None
+        from ._progress import ProgressBar
+
+        with self._session.lock:
+            self._session.check_open()
+        return ProgressBar(self._session, progress, iterables)
 
     def amap(self, fn: Callable[..., T], *iterables: Any, buffersize: int | None = None) -> AsyncIterator[T]:
         """``async for`` over the results in order; reads at most ``buffersize`` items ahead (default: 2 a worker)."""

@@ -53,6 +53,7 @@ class Future(Task, StandardFuture["T"]):
         "_callbacks",
         "_cond",
         "_exception",
+        "_progress",
         "_result",
         "_state",
         "_waiter_list",
@@ -66,6 +67,7 @@ class Future(Task, StandardFuture["T"]):
         _state: str
         _call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]] | None
         session: Any  # a Session; None where no executor made the future
+        _progress: tuple[float, float | None]  # not set before the task reports
         lease: Any  # (Worker, lease number) while it is leased. Guarded by the manager's lock
 
     def __init__(self, session: Session | None = None, call: Any = None, options: Options = _DEFAULTS) -> None:
@@ -175,6 +177,14 @@ class Future(Task, StandardFuture["T"]):
         if self._state != FINISHED:
             raise CancelledError()
         return self._exception
+
+    @property
+    def progress(self) -> tuple[float, float | None] | None:
+        """What the task has last told with `report_progress`: (done, total); None before it has."""
+        try:
+            return self._progress
+        except AttributeError:
+            return None
 
     def then(self, fn: Callable[..., U], /, *args: Any, **kwargs: Any) -> Future[U]:
         """Submit ``fn(result, *args, **kwargs)`` to the same executor, to run when this has its result."""
@@ -289,6 +299,11 @@ class Future(Task, StandardFuture["T"]):
         call = self._call
         if call is not None:
             note_argument(error, call)
+
+    def note_progress(self, item: int, done: float, total: float | None) -> None:
+        self._progress = done, total
+        for bar in self.session.bars:
+            bar.note_future(self, done, total)
 
     def outcome(self, item: int, value: Any, error: BaseException | None) -> bool | None:
         if self._state in _DONE:

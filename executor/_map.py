@@ -148,6 +148,11 @@ class MapRun(Task):
             item = self.items[0]
             note_argument(error, (self.map.fn, tuple(item) if self.map.star else (item,), {}), item=self.first)
 
+    def note_progress(self, item: int, done: float, total: float | None) -> None:
+        bar = self.map.bar
+        if bar is not None and item >= self.done:
+            bar.note(self.first + item, done, total)
+
     def outcome(self, item: int, value: Any, error: BaseException | None) -> bool | None:
         if item == ALL_ITEMS:
             assert error is not None
@@ -187,6 +192,7 @@ class Map(Task):
         "_results",
         "_started",
         "attempts",
+        "bar",
         "chunksize",
         "closed",
         "fn",
@@ -211,10 +217,12 @@ class Map(Task):
         iterables: tuple[Iterable[Any], ...],
         chunksize: int,
         buffersize: int | None,
+        bar: Any = None,
     ) -> None:
         self.session = session
         self.options = options
         self.fn = fn if options.context is None else session.in_context(fn, options)
+        self.bar = bar  # a ProgressBar
         self.key = Estimates.key(fn)
         self.star = len(iterables) != 1
         self.chunksize = chunksize
@@ -304,6 +312,9 @@ class Map(Task):
                 self.session.maps.discard(self)
             if items:
                 self._add(items)
+            if self._exhausted and self.bar is not None:
+                with self.session.lock:
+                    self.bar.expect(self._read)
 
     def _add(self, items: list[Any]) -> None:
         with self.session.lock:
@@ -339,6 +350,8 @@ class Map(Task):
                 session.queue_callback(self.options, None, value.error, self, number)
             else:
                 session.queue_callback(self.options, value, None, self, number)
+        if self.bar is not None:
+            self.bar.count(number, type(value) is _Raised)
         if self.waiters and number == self._next:
             session.engine.loop.note_woken()
             for parked in self.waiters:
@@ -400,6 +413,8 @@ class Map(Task):
             self.fn = _closed
             self._input = iter(())
             self._encoded_fn = None
+        if self.bar is not None:
+            self.bar.close()
 
 
 def _closed(*args: object) -> None:
@@ -417,11 +432,14 @@ def map_by_submit(
     deadline: float | None,
     buffersize: int | None,
     return_exceptions: bool,
+    bar: Any = None,
 ) -> Iterator[Any]:
     """`map` for a subclass with a `submit` of its own, which is to see each call."""
+    if bar is not None:
+        submit = bar.watched(submit)
     source = zip(*iterables, strict=False)
     futures = deque(submit(fn, *args) for args in islice(source, buffersize))
-    return _fetch(submit, fn, source, futures, deadline, return_exceptions)
+    return _fetch(submit, fn, source, futures, deadline, return_exceptions, bar)
 
 
 def _fetch(
@@ -431,6 +449,7 @@ def _fetch(
     futures: deque[Any],
     deadline: float | None,
     return_exceptions: bool,
+    bar: Any,
 ) -> Iterator[Any]:
     try:
         while futures:
@@ -446,3 +465,5 @@ def _fetch(
     finally:
         for future in futures:
             future.cancel()
+        if bar is not None:
+            bar.close()

@@ -25,9 +25,9 @@ until they are sent (`_status`):
     SKIPPED           this lease was revoked and has not run (of a run: from that item on)
     READY FAILED      lease 0: the initializer has run, or how it failed
     DONE              lease 0: the finalizer has run; only the end of the interpreter is to come
-    NOTE              lease 0: a pickled message for a subscriber
     LOG               lease 0: a log record or a warning (`_log_records`); in the place of the start its number, from 1,
                       by which the parent knows one that it has read before
+    NOTE              lease 0: of the task that runs, a pickled tuple of a tag, its lease, its item, and facts
 
 The kind and the lease stand outside the payload: one that cannot be decoded fails its own future alone.
 """

@@ -30,6 +30,7 @@ class Session:
     __slots__ = (
         "__weakref__",
         "abandoned",
+        "bars",
         "cancelled",
         "closed",
         "dispatcher",
@@ -65,6 +66,7 @@ class Session:
         self.submitted = self.done = self.failed = self.cancelled = 0
         self.waiters: list[Any] = []
         self.maps: set[Any] = set()  # maps whose input has not been read to its end
+        self.bars: set[Any] = set()  # progress bars on the screen
         self.on_idle: Callable[[], None] | None = None  # to be called when nothing is outstanding any more
         engine.sessions.add(self)
 

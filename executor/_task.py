@@ -88,6 +88,9 @@ class Task:
     def note_unpicklable(self, error: BaseException) -> None:
         """`encode` has raised this: say at it what cannot be pickled. Without the lock; raises nothing of its own."""
 
+    def note_progress(self, item: int, done: float, total: float | None) -> None:
+        """The call (the item) that runs has told how far it is."""
+
     def outcome(self, item: int, value: Any, error: BaseException | None) -> bool | None:
         """The outcome of the call (of an item). True when the whole task is resolved now, None if it was known."""
         raise NotImplementedError

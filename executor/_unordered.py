@@ -27,6 +27,7 @@ class UnorderedResults:
         fn: Callable[..., Any],
         iterables: tuple[Iterable[Any], ...],
         buffersize: int | None,
+        bar: Any = None,
     ) -> None:
         if buffersize is not None and not isinstance(buffersize, int):
             raise TypeError("buffersize must be an integer or None")
@@ -35,6 +36,8 @@ class UnorderedResults:
         self._submitter = submitter
         self._fn = fn
         self._source: Iterator[Any] = zip(*iterables, strict=False)
+        self._bar = bar  # a ProgressBar
+        self._submit = submitter.submit if bar is None else bar.watched(submitter.submit)
         self._limit = buffersize or _LOOK_AHEAD
         self._open: set[Any] = set()
         self._collector = Collector()
@@ -45,6 +48,8 @@ class UnorderedResults:
 
     def __next__(self) -> Any:
         if not self._open:
+            if self._bar is not None:
+                self._bar.close()
             raise StopIteration
         collector = self._collector
         session = self._submitter._executor._session
@@ -59,8 +64,10 @@ class UnorderedResults:
         while len(self._open) < self._limit:
             args = next(self._source, None)
             if args is None:
+                if self._bar is not None:
+                    self._bar.expect_no_more()
                 return
-            future = self._submitter.submit(self._fn, *args)
+            future = self._submit(self._fn, *args)
             self._open.add(future)
             with future._condition:
                 if future.done():
@@ -73,15 +80,20 @@ class UnorderedResults:
         self._source = iter(())
         while self._open:
             self._open.pop().cancel()
+        if self._bar is not None:
+            self._bar.close()
 
     def __del__(self) -> None:
         # May run at any point, with any lock held: the loop does it.
         futures = self.__dict__.get("_open")
-        if futures:
+        bar = self.__dict__.get("_bar")
+        if futures or bar is not None:
             loop = self._submitter._executor._session.engine.loop
-            loop.call_soon(partial(_cancel, futures))
+            loop.call_soon(partial(_cancel, futures or (), bar))
 
 
-def _cancel(futures: Iterable[Any]) -> None:
+def _cancel(futures: Iterable[Any], bar: Any) -> None:
     for future in futures:
         future.cancel()
+    if bar is not None:
+        bar.close()

@@ -22,7 +22,7 @@ from collections import deque
 from . import _current, _log_forwarding, _main_globals, _pickling
 from ._channel import FRAME_HEADER, WorkerChannel
 from ._exceptions import dump_exception
-from ._messages import ALL_ITEMS, CALLS, HEADER, LOGGING, RETIRE, SLOT, Kind, pad
+from ._messages import ALL_ITEMS, CALLS, HEADER, LOGGING, RETIRE, SLOT, Kind, pad, record
 from ._pickling import Parcel, decode_parcel, encode
 from ._status import (
     AREA_BYTES,
@@ -170,6 +170,7 @@ class _Worker:
         if facts["logging"] is not None:
             state, always = facts["logging"]
             _log_forwarding.install(self.put_log, state, always=always)
+        _current._place, _current._send_note = self._place, self._send_note
         return self._initialize(inherited, initial, fds)
 
     def _mark_forked(self) -> None:
@@ -445,6 +446,24 @@ class _Worker:
             self._channel.send([head, data, bytes(pad(len(data)) - len(data))])
         except OSError:
             self._deaf = True
+
+    def _place(self) -> tuple[int, int]:
+        return self._words[RUNNING], self._words[ITEM]
+
+    def _send_note(self, tag: str, *facts: Any) -> None:
+        """Tell the parent something of the running task. Any thread. One that cannot be sent now is left out."""
+        lease, item = self._place()
+        if not lease or self._forked or self._lock._is_owned():  # type: ignore[attr-defined]  # not in typeshed
+            return
+        body = record(Kind.NOTE, pickle.dumps((tag, lease, item, *facts), 5))
+        with self._lock:
+            if not self._words[CLOSED]:
+                try:
+                    # Past the outcome area, where nothing is written while a task runs. So small a frame is sent whole
+                    # or not at all, whatever a signal's handler raises.
+                    self._channel.send_bytes(FRAME_HEADER.pack(len(body), 0) + body)
+                except OSError:
+                    pass
 
     def _send(self, parts: list[bytes], fds: list[int] | tuple[int, ...]) -> None:
         if self._words[CLOSED]:

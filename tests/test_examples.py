@@ -7,10 +7,13 @@ an extra names it there, ``<!-- needs: distributed -->``: it is skipped where th
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -31,12 +34,16 @@ NAMES = sorted(path.name for path in EXAMPLES.glob("*.py"))
 # What an example is given in CI; any other one runs without arguments.
 ARGUMENTS: dict[str, list[str]] = {
     "chat_server.py": ["--clients", "8", "--crash", "2"],
+    "dask_compute.py": ["--limit", "60"],
     "index_stdlib.py": ["--limit", "300", "--sabotage", "3", "--check"],
     "tk_progress.py": ["--unattended", "--virtual"],
 }
 
 # Programs that PyPI does not have, without which an example is skipped. CI has them.
 NEEDS = {"tk_progress.py": "Xvfb"}
+
+# Modules of other packages, all in the test extra. Without them an example says so in one sentence.
+MODULES = {"dask_compute.py": "dask", "numpy_shared.py": "numpy", "parameter_sweep.py": "scipy"}
 
 BLOCK = re.compile(
     r"^(?:<!-- (?P<word>fragment|needs): *(?P<detail>[^\n]*?) *-->\n)?```python\n(?P<source>.*?)^```$",
@@ -107,13 +114,15 @@ def run(command: list[str], folder: Path) -> Ended:
 
 
 def test_arguments_are_those_of_examples() -> None:
-    assert set(ARGUMENTS) <= set(NAMES)
+    assert set(ARGUMENTS) | set(NEEDS) | set(MODULES) <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_example(name: str, tmp_path: Path) -> None:
     if name in NEEDS and shutil.which(NEEDS[name]) is None:
         pytest.skip(f"needs {NEEDS[name]}")
+    if name in MODULES:
+        pytest.importorskip(MODULES[name])
     ended = run([str(EXAMPLES / name), *ARGUMENTS.get(name, [])], tmp_path)
     assert ended.code == 0, str(ended)
 
@@ -133,6 +142,61 @@ def test_block(block: Block, tmp_path: Path) -> None:
     script.write_text(block.source)
     ended = run([str(script)], tmp_path)
     assert ended.code == 0, str(ended)
+
+
+@pytest.mark.parametrize(("name", "module"), MODULES.items())
+def test_a_module_that_is_missing(name: str, module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / f"{module}.py").write_text("raise ImportError\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    ended = run([str(EXAMPLES / name)], tmp_path)
+    assert (ended.code, ended.err) == (1, f"This example needs {module}: pip install {module}\n"), str(ended)
+
+
+# What the exit codes of checksums.py alone do not show.
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "folder"
+    (folder / "sub").mkdir(parents=True)
+    for number in range(40):
+        (folder / ("sub" if number % 2 else ".") / f"file{number}").write_bytes(b"x" * number)
+    return folder
+
+
+def sums(folder: Path, tmp_path: Path, *arguments: str) -> Ended:
+    return run([str(EXAMPLES / "checksums.py"), str(folder), *arguments], tmp_path)
+
+
+def test_checksums_go_on_where_they_were_interrupted(folder: Path, tmp_path: Path) -> None:
+    first = sums(folder, tmp_path, "--stop-after", "10", "--workers", "1")
+    assert first.code == 130, str(first)
+    match = re.fullmatch(
+        r"40 files, 0 of them done before\ninterrupted: (\d+) more are done; start again to go on\n", first.out
+    )
+    assert match, str(first)
+    done = int(match[1])
+    assert 10 <= done <= 40
+    second = sums(folder, tmp_path)
+    assert second.code == 0, str(second)
+    assert second.out == (
+        f"40 files, {done} of them done before\n{40 - done} more are done, 40 are in checksums.sqlite\n"
+    ), str(second)
+    (folder / "file2").write_bytes(b"changed")
+    changed = sums(folder, tmp_path, "--changed")
+    assert changed.out == f"{folder / 'file2'}\n", str(changed)
+    with contextlib.closing(sqlite3.connect(tmp_path / "checksums.sqlite")) as connection:
+        rows = dict(connection.execute("SELECT path, sha256 FROM file"))
+    assert rows[str(folder / "sub" / "file3")] == hashlib.sha256(b"xxx").hexdigest()
+
+
+def test_checksums_name_what_cannot_be_read(folder: Path, tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may read any file")
+    (folder / "file4").chmod(0)
+    ended = sums(folder, tmp_path)
+    assert ended.code == 0, str(ended)
+    assert f"Permission denied: '{folder / 'file4'}'" in ended.out, str(ended)
 
 
 # What the exit code of index_stdlib.py alone does not show.
