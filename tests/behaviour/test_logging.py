@@ -354,6 +354,26 @@ def test_a_handler_may_use_the_pool(kept: Kept) -> None:
     assert len(kept.records) == 50
 
 
+def test_a_handler_may_want_a_lock_that_whoever_submits_holds(kept: Kept) -> None:
+    lock = threading.Lock()
+
+    class Locking(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            assert lock.acquire(timeout=HANG)
+            lock.release()
+
+    handler = Locking()
+    logging.getLogger(NAME).addHandler(handler)
+    try:
+        with ProcessPoolExecutor(2) as pool:
+            with lock:
+                futures = [pool.submit(say, "%d", number) for number in range(2000)]
+            assert all(future.result(HANG) for future in futures)
+            assert len(kept.records) == 2000
+    finally:
+        logging.getLogger(NAME).removeHandler(handler)
+
+
 def test_off(start_method: str, kept: Kept, tmp_path: Path) -> None:
     logging.getLogger(NAME).removeHandler(kept)  # a forked worker has a copy, and uses it
     try:
