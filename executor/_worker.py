@@ -89,6 +89,7 @@ class Worker:
         "ready_at",
         "reclaimed",
         "retire_reason",
+        "retirement_untold",
         "revoked",
         "sentenced",
         "slot",
@@ -114,6 +115,7 @@ class Worker:
         self.started_at = now
         self.ready_at: float | None = None
         self.retire_reason: str | None = None
+        self.retirement_untold = False  # it is to be logged, once the lock is free
         self.initializer_error: BaseException | None = None  # why it could not be initialised
         self.kill_error: BaseException | None = None  # what the running task is to be told
         self.revoked: tuple[int, int] | None = None  # first and last lease of the range
