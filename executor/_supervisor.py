@@ -334,6 +334,7 @@ class Supervisor:
                 unguarded = starting and worker.exitcode == EXIT_UNGUARDED
                 cause = RuntimeError(UNGUARDED_MAIN) if unguarded else error
                 self._count_death(UNGUARDED_MAIN if unguarded else detail, cause, decisive=unguarded, starting=starting)
+        self._tell_retirement_now(worker)
         tell("%s (pid %s) ended %s: %s", worker.name, worker.pid, describe_exit(worker.exitcode), reason)
         self._owner.on_worker_gone()
         self.start_needed()
@@ -464,8 +465,14 @@ class Supervisor:
 
     def _tell_retirement(self, worker: Worker) -> None:
         if log.isEnabledFor(DEBUG):
-            text = "%s (pid %s) retires: %s"
-            self._loop.call_soon(partial(tell, text, worker.name, worker.pid, worker.retire_reason))
+            worker.retirement_untold = True
+            self._loop.call_soon(partial(self._tell_retirement_now, worker))
+
+    def _tell_retirement_now(self, worker: Worker) -> None:
+        """Without the lock. Once, and before its end is told."""
+        if worker.retirement_untold:
+            worker.retirement_untold = False
+            tell("%s (pid %s) retires: %s", worker.name, worker.pid, worker.retire_reason)
 
     def kill(self, worker: Worker, error: BaseException | None) -> None:
         """End it now, with what it has started; ``error`` is what its running task is told. Any thread."""

@@ -110,6 +110,7 @@ class Worker:
         "ready_at",
         "reclaimed",
         "retire_reason",
+        "retirement_untold",
         "revoked",
         "sentenced",
         "slot",
@@ -136,6 +137,7 @@ class Worker:
         self.ready_at: float | None = None
         self.retire_reason: str | None = None
         self.is_warm = False  # it has said that it is ready
+        self.retirement_untold = False  # it is to be logged, once the lock is free
         self.initializer_error: BaseException | None = None  # why it could not be initialised
         self.kill_error: BaseException | None = None  # what the running task is to be told
         self.killed = False  # by us

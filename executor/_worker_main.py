@@ -56,6 +56,7 @@ EXIT_CHANNEL_LOST = 75
 _FLUSH_AFTER = 500_000  # nanoseconds that an outcome may wait while more calls are in hand
 _FIRST = FRAME_HEADER.size  # the outcome area begins with room for the header of the frame it is sent as
 _LOW = 0xFFFFFFFF
+_LOG_BYTES = AREA_BYTES - 64 * 1024  # how much of the outcome area log records may fill
 _ALL_SIGNALS = signal.valid_signals()
 _SMALL = frozenset((int, float, bool, type(None)))  # nothing in these needs a closer look
 
@@ -435,8 +436,8 @@ class _Worker:
 
     def _put_one_log(self, data: bytes) -> None:
         need = 32 + pad(len(data))
-        if self._fill + need > AREA_BYTES and not self._send_area():
-            return  # neither room nor a way out
+        if self._fill + need > _LOG_BYTES and not self._send_area():
+            return  # neither room nor a way out: the rest of the area is for the outcome of the task
         self._logs += 1
         if _FIRST + need <= AREA_BYTES:
             self._put(0, Kind.LOG, data, self._logs)
