@@ -44,9 +44,8 @@ _KEEP = object()  # a version: of what the initializer has set, whatever the pro
 
 # --- in the parent ----------------------------------------------------------------------------------------------
 
-_sent: dict[
-    int, Globals
-] = {}  # namespaces beside the main module's (of `exec`), kept so that no other has their address
+# Namespaces beside the main module's (of `exec`), kept so that no other has their address.
+_sent: dict[int, Globals] = {}
 _numbers: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # of functions and classes
 _next_number = itertools.count()
 
@@ -85,7 +84,7 @@ class _Hashed(pickle.Pickler):
 
 
 def prepare_fork(initializer: Callable[..., object] | None, by_value: bool) -> None:
-    """A worker is to be forked: it is to have the numbers of what the initializer uses."""
+    """Workers will be forked: they are to have the numbers of what the initializer uses. This pickles it: user code."""
     function = _function_of(initializer)
     if function is not None and (by_value or not _is_main(function.__globals__)):
         for name in _names_used(function):
@@ -233,7 +232,8 @@ def _note_changes(own: Globals, changed: set[str]) -> None:
 
 
 def _is_main(own: Globals) -> bool:
-    return own is vars(sys.modules["__main__"])
+    main = sys.modules.get("__main__")
+    return main is not None and own is vars(main)
 
 
 def _function_of(fn: Any) -> types.FunctionType | None:

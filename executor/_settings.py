@@ -110,16 +110,14 @@ class Settings:
         # All workers may be killed at once from outside, and twice, before that is taken for a fault of the pool.
         self.intensity = restart_intensity or RestartIntensity(max(5, 2 * self.max_workers))
         self.backoff = backoff or Backoff()
+        if initializer is not None and self.forks_here:
+            from ._main_globals import prepare_fork
+
+            prepare_fork(initializer, self.main_by_value())
 
     def inherited(self) -> tuple[Any, ...] | None:
         """What a worker that is a fork of this process is given as it is."""
-        if not self.forks_here:
-            return None
-        if self.initializer is not None:
-            from ._main_globals import prepare_fork
-
-            prepare_fork(self.initializer, self.main_by_value())
-        return self.initializer, self.initargs, self.finalizer
+        return (self.initializer, self.initargs, self.finalizer) if self.forks_here else None
 
     def initial(self) -> bytes | Parcel:
         """The same, pickled, for any other worker; raises whatever its pickling raises."""
