@@ -30,6 +30,7 @@ __all__ = ["FRAME_HEADER", "MAX_DESCRIPTORS", "Channel", "WorkerChannel"]
 FRAME_HEADER = Struct("=QQ")
 MAX_DESCRIPTORS = 200  # the kernel takes at most 253 with one message
 _CHUNK = 64 * 1024
+_MOST_CHUNKS = 64  # many times what a socket's buffers hold
 _ANCILLARY = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
 _RECEIVE_FLAGS = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
@@ -130,30 +131,40 @@ class Channel:
         """What has come and was not handled yet, in its order."""
         return self._parser.complete
 
-    def receive(self) -> None:
-        """Read what is there into `frames`. Sets ``eof`` once the other end is closed."""
+    def receive(self) -> bool:
+        """Read what is there into `frames`. Sets ``eof`` once the other end is closed.
+
+        True if it may have stopped early: a worker that sends without a pause is not to keep the reader from the rest of
+        its work. What the kernel had in its buffers when this was called has been read in any case.
+        """
+        more = True
+        chunks = 0
+        while more and chunks < _MOST_CHUNKS:
+            more = self._receive_chunk()
+            chunks += 1
         arrived = self._arrived
-        recvmsg = self._sock.recvmsg
-        while True:
-            try:
-                arrived.extend(map(recvmsg, (_CHUNK,), (_ANCILLARY,), (_RECEIVE_FLAGS,)))
-            except BlockingIOError:
-                break
-            except OSError:  # reset: as good as closed
-                self.eof = True
-                break
-            size = len(arrived[-1][0])
-            if not size:
-                self.eof = True
-                break
-            if size < _CHUNK:
-                break
         while arrived:
             data, ancillary, _, _ = arrived[0]
             if data:
                 self._parser.add(data, ancillary)
             arrived.popleft()
         self._parser.parse()
+        return more
+
+    def _receive_chunk(self) -> bool:
+        """False when nothing more is there."""
+        arrived = self._arrived
+        try:
+            arrived.extend(map(self._sock.recvmsg, (_CHUNK,), (_ANCILLARY,), (_RECEIVE_FLAGS,)))
+        except BlockingIOError:
+            return False
+        except OSError:  # reset: as good as closed
+            self.eof = True
+            return False
+        size = len(arrived[-1][0])
+        if not size:
+            self.eof = True
+        return size == _CHUNK
 
     def post(self, body: bytes, fds: Sequence[int] = ()) -> None:
         """Queue one frame; the channel closes ``fds`` once they are sent. Call `flush` after it."""

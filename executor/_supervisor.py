@@ -310,11 +310,8 @@ class Supervisor:
         self._loop.unwatch(worker.process.sentinel)
         channel = worker.channel
         assert channel is not None
-        while not channel.eof:
-            before = len(channel.frames)
-            channel.receive()
-            if len(channel.frames) == before:
-                break  # a descendant holds the other end open; nothing more is in it
+        while not channel.eof and channel.receive():
+            pass  # until the end, or, where a descendant holds the other end open, until nothing more is in it
         self._owner.on_frames(worker, last=True)
         self._bury(worker)
 

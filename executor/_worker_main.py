@@ -179,8 +179,11 @@ class _Worker:
         _log_forwarding.leave()
         faulthandler.disable()  # a crash of the child is not a crash of the worker
 
-    def _raise_soft_timeout(self, signum: int, frame: object) -> None:
+    def _raise_soft_timeout(self, signum: int = 0, frame: object = None) -> None:
         if self._in_call and self._words[SOFT] == self._words[RUNNING]:
+            if _log_forwarding.is_busy:
+                _log_forwarding.interrupted = self._raise_soft_timeout
+                return
             from ._errors import SoftTimeout
 
             raise SoftTimeout("the soft time limit of this task is reached")

@@ -72,12 +72,15 @@ def leaked_since(before: Snapshot) -> Snapshot:
     """What was left and does not go away by itself.  Nothing is reaped here: a zombie is a leak too."""
     if not Snapshot.take().since(before):
         return Snapshot({}, {}, {}, {})
-    # An executor in a reference cycle (an exception that a test has caught) ends when it is collected.
-    gc.collect()
     limit = time.monotonic() + PATIENCE
-    while (leak := Snapshot.take().since(before)) and time.monotonic() < limit:
-        time.sleep(0.01)
-    return leak
+    while True:
+        # An executor in a reference cycle (an exception that a test has caught) ends when it is collected; another
+        # thread may have been about to let go of the cycle.
+        gc.collect()
+        for _ in range(20):
+            if not (leak := Snapshot.take().since(before)) or time.monotonic() >= limit:
+                return leak
+            time.sleep(0.01)
 
 
 def end(leak: Snapshot) -> None:

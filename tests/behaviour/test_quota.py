@@ -182,7 +182,7 @@ def test_a_worker_that_grows_while_it_is_idle_retires(start_method: str, gate: G
     ) as pool:
         pid = pool.submit(limits.keep_memory_later, 300 * MB, gate).result(HANG)
         gate.open()
-        gate.wait_arrivals()
+        eventually(lambda: gate.arrivals() or finalized.arrivals())
         # Nothing runs, so nothing is lost: the next task finds it over its quota, or it has gone before.
         assert pool.submit(operator.neg, 1).exception(HANG) is None
         eventually(lambda: pool.submit(os.getpid).result(HANG) != pid)
