@@ -134,8 +134,8 @@ class Channel:
     def receive(self) -> bool:
         """Read what is there into `frames`. Sets ``eof`` once the other end is closed.
 
-        True if it may have stopped early: a worker that sends without a pause is not to keep the reader from the rest of
-        its work. What the kernel had in its buffers when this was called has been read in any case.
+        True if it has stopped early: a worker that sends without a pause is not to keep the reader from its other work.
+        What the kernel had in its buffers when this was called has been read in any case.
         """
         more = True
         chunks = 0
