@@ -17,27 +17,14 @@ import socket
 import sys
 import threading
 import time
-from collections import deque
 
 from . import _current, _log_forwarding, _main_globals, _pickling
-from ._channel import FRAME_HEADER, WorkerChannel
+from ._channel import WorkerChannel
 from ._exceptions import dump_exception
-from ._messages import ALL_ITEMS, CALLS, HEADER, LOGGING, RETIRE, SLOT, Kind, pad, record
+from ._messages import ALL_ITEMS, CALLS, LOGGING, RETIRE, SLOT, Kind
+from ._outcomes import EXIT_CHANNEL_LOST, Outcomes
 from ._pickling import Parcel, decode_parcel, encode
-from ._status import (
-    AREA_BYTES,
-    CLOSED,
-    CUT,
-    FILLED,
-    FINISHED,
-    ITEM,
-    REVOKED,
-    RUNNING,
-    SENT,
-    SOFT,
-    STARTED,
-    StatusBlock,
-)
+from ._status import CUT, FINISHED, ITEM, REVOKED, RUNNING, SOFT, STARTED, StatusBlock
 from ._worker_output import write_whole_lines
 
 TYPE_CHECKING = False
@@ -47,17 +34,13 @@ if TYPE_CHECKING:
 
     from ._environment import Environment
 
-__all__ = ["DUMP_SIGNAL", "EXIT_CHANNEL_LOST", "SOFT_SIGNAL", "main"]
+__all__ = ["DUMP_SIGNAL", "SOFT_SIGNAL", "main"]
 
 # Signals that programs hardly ever use themselves.
 DUMP_SIGNAL = getattr(signal, "SIGRTMIN", signal.SIGUSR1) + (11 if hasattr(signal, "SIGRTMIN") else 0)
 SOFT_SIGNAL = getattr(signal, "SIGRTMIN", signal.SIGUSR2) + (12 if hasattr(signal, "SIGRTMIN") else 0)
-EXIT_CHANNEL_LOST = 75
 _FLUSH_AFTER = 500_000  # nanoseconds that an outcome may wait while more calls are in hand
-_FIRST = FRAME_HEADER.size  # the outcome area begins with room for the header of the frame it is sent as
 _LOW = 0xFFFFFFFF
-_LOG_BYTES = AREA_BYTES - 64 * 1024  # how much of the outcome area log records may fill
-_ALL_SIGNALS = signal.valid_signals()
 _SMALL = frozenset((int, float, bool, type(None)))  # nothing in these needs a closer look
 
 
@@ -131,23 +114,16 @@ def _watch(lifeline: int) -> None:
 
 
 class _Worker:
-    """The worker's own state. One thread runs tasks; others may only send notes (guarded by ``_lock``)."""
+    """The worker's own state. For the thread that runs tasks."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._channel = WorkerChannel(sock)
-        self._lock = threading.RLock()
-        self._block: StatusBlock
         self._words: memoryview
-        self._area: memoryview
-        self._fill = _FIRST  # guarded by _lock: bytes of the area in use
+        self._outcomes: Outcomes
         self._flushed = 0  # when it was last sent
         self._in_call = False  # a soft timeout may be raised now
-        self._forked = False  # this is a child that a task has forked
         self._finalizer: Any = None
         self._encode: Callable[[Any], bytes | Parcel]  # pickles results
-        self._logs = 0  # guarded by _lock: how many log records were put
-        self._late: deque[bytes] = deque()  # log records that came in the middle of a put
-        self._deaf = False  # nothing more can be sent
 
     # --- set-up -------------------------------------------------------------------------------------------
 
@@ -159,9 +135,9 @@ class _Worker:
         _, facts, initial = pickle.loads(body)
         self._encode = facts["encode"]
         _die_with_parent(lifeline)
-        self._block = StatusBlock(status)
-        self._words, self._area = self._block.words, self._block.area
-        self._words[FILLED] = _FIRST
+        block = StatusBlock(status)
+        self._words = block.words
+        self._outcomes = Outcomes(self._channel, block)
         os.register_at_fork(after_in_child=self._mark_forked)
         faulthandler.enable(file=status, all_threads=True)
         if hasattr(faulthandler, "register"):
@@ -170,12 +146,12 @@ class _Worker:
         _current._worker = _current.WorkerInfo(facts["id"], facts["slot"], facts["name"], os.getpid())
         if facts["logging"] is not None:
             state, always = facts["logging"]
-            _log_forwarding.install(self.put_log, state, always=always)
-        _current._place, _current._send_note = self._place, self._send_note
+            _log_forwarding.install(self._outcomes.put_log, state, always=always)
+        _current._place, _current._send_note = self._outcomes.place, self._outcomes.send_note
         return self._initialize(inherited, initial, fds)
 
     def _mark_forked(self) -> None:
-        self._forked = True
+        self._outcomes.forked = True
         _log_forwarding.leave()
         faulthandler.disable()  # a crash of the child is not a crash of the worker
 
@@ -199,11 +175,11 @@ class _Worker:
             import logging
 
             logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
-            self._put(0, Kind.FAILED, dump_exception(error))
-            self.flush()
+            self._outcomes.put(0, Kind.FAILED, dump_exception(error))
+            self._outcomes.flush()
             return False
-        self._put(0, Kind.READY, b"")
-        self.flush()
+        self._outcomes.put(0, Kind.READY, b"")
+        self._outcomes.flush()
         return True
 
     # --- the loop -----------------------------------------------------------------------------------------
@@ -229,9 +205,9 @@ class _Worker:
             assert message[0] == CALLS
             self._run(message[1], fds)
             del message, frame, body
-            self.flush()
-            if self._late:
-                self.put_log(self._late.popleft())
+            self._outcomes.flush()
+            if self._outcomes.late:
+                self._outcomes.put_log(self._outcomes.late.popleft())
         self._finalize()
 
     def _release_shared(self, share: Any) -> None:
@@ -246,8 +222,8 @@ class _Worker:
                 self._finalizer()
             except BaseException:
                 sys.excepthook(*sys.exc_info())
-        self._put(0, Kind.DONE, b"")
-        self.flush()
+        self._outcomes.put(0, Kind.DONE, b"")
+        self._outcomes.flush()
 
     def _run(self, calls: list[tuple[Any, ...]], fds: list[int]) -> None:
         words = self._words
@@ -265,11 +241,11 @@ class _Worker:
             else:
                 taken = [fds.pop(0) for _ in range(call[2])] if len(call) > 2 and call[2] else None
                 now = self._run_call(lease, call[1], taken, now, call[3:])
-            if self._forked:
+            if self._outcomes.forked:
                 _leave_forked_child()
             words[FINISHED] += 1
             if now - self._flushed > _FLUSH_AFTER:
-                self.flush()
+                self._outcomes.flush()
                 self._flushed = now
         words[RUNNING] = 0
 
@@ -277,7 +253,7 @@ class _Worker:
         if len(call) in (3, 5):
             for _ in range(call[2]):
                 os.close(fds.pop(0))
-        self._put(call[0], Kind.SKIPPED, b"")
+        self._outcomes.put(call[0], Kind.SKIPPED, b"")
 
     def _run_call(self, lease: int, payload: bytes, fds: list[int] | None, started: int, about: tuple[Any, ...]) -> int:
         """Run one task and put its outcome; returns the time it ended."""
@@ -298,8 +274,8 @@ class _Worker:
                 _note_result(error, fn, value)
             data = dump_exception(error)
         now = time.monotonic_ns()
-        if not self._forked:
-            self._put(lease, kind, data, started, now - started)
+        if not self._outcomes.forked:
+            self._outcomes.put(lease, kind, data, started, now - started)
         _current._call = None
         return now
 
@@ -316,7 +292,7 @@ class _Worker:
             else:
                 load = pickle.loads
         except BaseException as error:
-            self._put(lease | ALL_ITEMS << 32, Kind.RAISED, dump_exception(error))
+            self._outcomes.put(lease | ALL_ITEMS << 32, Kind.RAISED, dump_exception(error))
             return time.monotonic_ns()
         _current._call = fn
         for index, item in enumerate(items):
@@ -324,10 +300,10 @@ class _Worker:
             words[ITEM] = index
             cut = words[CUT]
             if cut and cut >> 32 == lease and index >= cut & _LOW:
-                self._put(lease | index << 32, Kind.SKIPPED, b"")
+                self._outcomes.put(lease | index << 32, Kind.SKIPPED, b"")
                 break
             now = self._run_item(lease | index << 32, fn, item, load, star, now)
-            if self._forked:
+            if self._outcomes.forked:
                 _leave_forked_child()
         _current._call = None
         return now
@@ -350,139 +326,12 @@ class _Worker:
                 _note_result(error, fn, value)
             data = dump_exception(error)
         now = time.monotonic_ns()
-        if not self._forked:
-            self._put(lease, kind, data, started, now - started)
+        if not self._outcomes.forked:
+            self._outcomes.put(lease, kind, data, started, now - started)
             if now - self._flushed > _FLUSH_AFTER:
-                self.flush()
+                self._outcomes.flush()
                 self._flushed = now
         return now
-
-    # --- outcomes -----------------------------------------------------------------------------------------
-
-    def _put(self, lease: int, kind: int, data: bytes | Parcel, started: int = 0, duration: int = 0) -> None:
-        """Put a record where the parent finds it even if this process dies next."""
-        with self._lock:
-            if isinstance(data, Parcel):
-                self._send_parcel(lease, kind, data, started, duration)
-                return
-            size = len(data)
-            at = self._fill
-            end = at + 32 + pad(size)
-            if end > AREA_BYTES:
-                self.flush()
-                at = _FIRST
-                end = at + 32 + pad(size)
-                if end > AREA_BYTES:
-                    head = HEADER.pack(lease, kind | size << 8, started, duration)
-                    self._send([head, data, bytes(pad(size) - size)], ())
-                    return
-            area = self._area
-            HEADER.pack_into(area, at, lease, kind | size << 8, started, duration)
-            area[at + 32 : at + 32 + size] = data
-            self._fill = end
-            self._words[FILLED] = end
-
-    def _send_parcel(self, lease: int, kind: int, parcel: Parcel, started: int, duration: int) -> None:
-        self.flush()
-        size = len(parcel.data)
-        head = HEADER.pack(lease, kind | Kind.PARCEL | size << 8, started, duration)
-        self._send([head, parcel.data, bytes(pad(size) - size)], parcel.fds)
-        parcel.close()
-
-    def flush(self) -> None:
-        """Send what is in the area. It stays readable there until it is sent."""
-        with self._lock:
-            if self._fill != _FIRST and not self._send_area():  # the parent finds the rest in the area
-                os._exit(EXIT_CHANNEL_LOST)
-
-    def _send_area(self) -> bool:
-        """False: the parent has gone, or a task closed our descriptor. With the lock."""
-        fill = self._fill
-        if self._words[CLOSED] or self._deaf:
-            return False
-        if fill == _FIRST:
-            return True
-        FRAME_HEADER.pack_into(self._area, 0, fill - _FIRST, 0)
-        try:
-            self._channel.send_bytes(self._area[:fill])
-        except OSError:
-            self._deaf = True
-            return False
-        self._words[SENT] += 1  # before anything is written over what the parent may be copying
-        self._fill = _FIRST
-        self._words[FILLED] = _FIRST
-        return True
-
-    # --- log records --------------------------------------------------------------------------------------
-
-    def put_log(self, data: bytes) -> None:
-        """Put a log record where the parent finds it, and send it if that is possible. Any thread.
-
-        Unlike an outcome it may come in the middle of a task, which is not to end because nothing can be sent.
-        """
-        if self._forked:
-            return
-        if self._lock._is_owned():  # type: ignore[attr-defined]  # not in typeshed
-            self._late.append(data)  # from a signal's handler or the garbage collector, between two writes of a put
-            return
-        # A handler that raises out of the middle of a send would leave half a frame behind.
-        before = _sigmask(signal.SIG_BLOCK, ())
-        try:
-            _sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
-            with self._lock:
-                while self._late:
-                    self._put_one_log(self._late.popleft())
-                self._put_one_log(data)
-                self._send_area()
-        finally:
-            _sigmask(signal.SIG_SETMASK, before)
-
-    def _put_one_log(self, data: bytes) -> None:
-        need = 32 + pad(len(data))
-        if self._fill + need > _LOG_BYTES and not self._send_area():
-            return  # neither room nor a way out: the rest of the area is for the outcome of the task
-        self._logs += 1
-        if _FIRST + need <= AREA_BYTES:
-            self._put(0, Kind.LOG, data, self._logs)
-            return
-        head = HEADER.pack(0, Kind.LOG | len(data) << 8, self._logs, 0)
-        try:
-            self._channel.send([head, data, bytes(pad(len(data)) - len(data))])
-        except OSError:
-            self._deaf = True
-
-    def _place(self) -> tuple[int, int]:
-        return self._words[RUNNING], self._words[ITEM]
-
-    def _send_note(self, tag: str, *facts: Any) -> None:
-        """Tell the parent something of the running task. Any thread. One that cannot be sent now is left out."""
-        lease, item = self._place()
-        if not lease or self._forked or self._lock._is_owned():  # type: ignore[attr-defined]  # not in typeshed
-            return
-        body = record(Kind.NOTE, pickle.dumps((tag, lease, item, *facts), 5))
-        with self._lock:
-            if not self._words[CLOSED]:
-                try:
-                    # Past the outcome area, where nothing is written while a task runs. So small a frame is sent whole
-                    # or not at all, whatever a signal's handler raises.
-                    self._channel.send_bytes(FRAME_HEADER.pack(len(body), 0) + body)
-                except OSError:
-                    pass
-
-    def _send(self, parts: list[bytes], fds: list[int] | tuple[int, ...]) -> None:
-        if self._words[CLOSED]:
-            os._exit(EXIT_CHANNEL_LOST)
-        try:
-            self._channel.send(parts, fds)
-        except OSError:
-            os._exit(EXIT_CHANNEL_LOST)
-
-
-def _sigmask(how: int, signals: Any) -> Any:
-    """As signal.pthread_sigmask, which makes an enum of each signal and takes ten times as long."""
-    import _signal  # type: ignore[import-not-found]  # not in typeshed
-
-    return _signal.pthread_sigmask(how, signals)
 
 
 def _is_of_encode(error: BaseException) -> bool:
