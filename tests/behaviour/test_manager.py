@@ -225,7 +225,7 @@ def test_the_fewest_workers_are_there_from_the_first_task(start_method: str) -> 
 def test_the_fewest_workers_are_kept_when_they_are_killed() -> None:
     with ProcessPoolExecutor(2, min_workers=2) as pool:
         pool.submit(operator.neg, 1).result(HANG)
-        eventually(lambda: len(pool.stats().workers) == 2)
+        eventually(lambda: [w.state for w in pool.stats().workers] == ["IDLE", "IDLE"])
         before = {w.pid for w in pool.stats().workers}
         for pid in before:
             kill(pid)
