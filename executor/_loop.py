@@ -373,23 +373,29 @@ class Loop:
         return timeout
 
     def _run_due(self) -> None:
+        """What is run is taken off first: it may wait for something, and so lead turns of its own."""
         for _ in range(len(self._soon)):  # what they add is for the next turn: events come in between
-            self._soon[0]()
-            self._soon.popleft()
-        if not self._timers:
-            return
+            try:
+                action = self._soon.popleft()
+            except IndexError:  # such a turn has run the rest
+                break
+            try:
+                action()
+            except BaseException:  # Ctrl-C
+                self._soon.appendleft(action)
+                raise
         now = monotonic()
-        while True:
+        while self._timers:
             with self.lock:
-                while self._timers and self._timers[0][2].action is None:
-                    heappop(self._timers)
                 if not self._timers or self._timers[0][0] > now:
                     return
-                timer = self._timers[0][2]
-                action = timer.action
-            if action is not None:
-                action()
-                timer.cancel()
+                timer = heappop(self._timers)[2]
+            if timer.action is not None:
+                try:
+                    timer.action()
+                except BaseException:
+                    self.call_at(timer.when, timer.action)
+                    raise
 
     # --- the loop's own thread ------------------------------------------------------------------------------
 

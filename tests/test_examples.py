@@ -36,6 +36,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "chat_server.py": ["--clients", "8", "--crash", "2"],
     "dask_compute.py": ["--limit", "60"],
     "index_stdlib.py": ["--limit", "300", "--sabotage", "3", "--check"],
+    "shared_state.py": ["--limit", "300"],
     "tk_progress.py": ["--unattended", "--virtual"],
 }
 
