@@ -174,6 +174,7 @@ class Engine:
 
     def on_free(self, worker: Worker) -> None:
         self.hungry[worker.id] = worker
+        self.loop.wake()  # the leader feeds it, if that is not the calling thread
 
     # --- leasing --------------------------------------------------------------------------------------------
 

@@ -166,9 +166,9 @@ class Supervisor:
             self._loop.watch(worker.process.sentinel, READ, partial(self._on_sentinel, worker))
         else:
             self._watch_end(worker)
-        self._without_slot[worker.id] = worker
-        if settings.initializer is None:  # an initializer may ask for the slot
-            self._set_up(worker)
+        if settings.initializer is None and not self._set_up(worker):  # an initializer may ask for the slot
+            return False
+        self._without_slot[worker.id] = worker  # from here on any thread may give it one
         self._give_slots()
         return True
 
@@ -181,47 +181,49 @@ class Supervisor:
             self._count_death(f"could not be started: {error}", error, decisive=not isinstance(error, OSError))
         self._loop.call_soon(self.start_needed)
 
-    def _set_up(self, worker: Worker) -> None:
-        """Send what makes it ready; the slot may come later."""
+    def _set_up(self, worker: Worker) -> bool:
+        """Send what makes it ready; the slot may come later. False if that failed."""
         try:
             written = worker.set_up(self._settings.initial(), self._settings.facts(worker))
         except BaseException as error:  # no descriptors left; an initializer that cannot be pickled
-            self._without_slot.pop(worker.id, None)
             worker.retire_reason = "could not be set up"
             self.kill(worker, None)
             if isinstance(error, KeyboardInterrupt):
                 raise
             with self._loop.lock:
                 self._count_death(f"{type(error).__name__}: {error}", error, decisive=not isinstance(error, OSError))
-            return
+            return False
         if not written:
             self.mind_output(worker)
+        return True
 
     def _give_slots(self) -> None:
-        """Give slots to the workers that wait for one, as far as slots are free."""
-        while self._without_slot and self._free_slots:
-            worker = self._without_slot.pop(next(iter(self._without_slot)))
-            if worker.state is WorkerState.DEAD:
-                continue
-            worker.slot = self._take_slot()  # free again when the worker has gone
-            if not worker.is_set_up:
-                self._set_up(worker)
-                continue
-            if not worker.post_slot():
-                self.mind_output(worker)
-            if worker.is_warm:
-                self._put_to_work(worker)
+        """Give slots to the workers that wait for one, as far as slots are free. Any thread."""
+        while True:
+            with self._loop.lock:
+                if not self._without_slot or not self._free_slots:
+                    return
+                worker = self._without_slot.pop(next(iter(self._without_slot)))
+                if worker.state is WorkerState.DEAD:
+                    continue
+                worker.slot = self._take_slot()  # free again when the worker has gone
+                if worker.is_set_up:
+                    if not worker.post_slot():
+                        self.mind_output(worker)
+                    if worker.is_warm:
+                        self._put_to_work(worker)
+                    continue
+            self._set_up(worker)
 
     def _put_to_work(self, worker: Worker) -> None:
-        """It is ready and has its slot."""
-        with self._loop.lock:
-            worker.ready_at = monotonic()
-            worker.state = WorkerState.IDLE
-            self.idle[worker.id] = worker
-            if self._settings.quota.age is not None:
-                self._loop.call_at(worker.ready_at + self._settings.quota.age, partial(self._on_age, worker))
-                self._loop.call_at(worker.ready_at + self._settings.quota.age * 0.9, self.start_needed)
-            self._owner.on_free(worker)
+        """It is ready and has its slot. With the lock."""
+        worker.ready_at = monotonic()
+        worker.state = WorkerState.IDLE
+        self.idle[worker.id] = worker
+        if self._settings.quota.age is not None:
+            self._loop.call_at(worker.ready_at + self._settings.quota.age, partial(self._on_age, worker))
+            self._loop.call_at(worker.ready_at + self._settings.quota.age * 0.9, self.start_needed)
+        self._owner.on_free(worker)
 
     def _take_slot(self) -> int:
         """The lowest that is free, of those that tasks wait for if there are such."""
