@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections import namedtuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NamedTuple
 
     class WorkerInfo(NamedTuple):
@@ -25,9 +27,11 @@ else:
     WorkerInfo = namedtuple("WorkerInfo", "id slot name pid")
     TaskInfo = namedtuple("TaskInfo", "name attempt")
 
-__all__ = ["TaskInfo", "WorkerInfo", "current_task", "current_worker", "function_name"]
+__all__ = ["TaskInfo", "WorkerInfo", "current_task", "current_worker", "function_name", "put_off", "undisturbed"]
 
 _worker: WorkerInfo | None = None
+_is_busy = False  # the main thread is in `undisturbed`
+_put_off: Callable[[], None] | None = None
 _call: Any = None  # the function that runs, or (name, attempt)
 _place: Any = None  # tells the lease that runs, and its item
 _send_note: Any = None  # tells the parent something of the task that runs: a tag, then facts
@@ -47,6 +51,32 @@ def take_slot(slot: int) -> None:
     global _worker
     assert _worker is not None
     _worker = _worker._replace(slot=slot)
+
+
+def undisturbed(action: Callable[..., object], *args: Any) -> None:
+    """Call what a soft timeout must not leave half-way, or what would swallow it: it is raised afterwards. Any thread;
+    signals are handled in the main thread alone.
+    """
+    global _is_busy, _put_off
+    if _is_busy or threading.current_thread() is not threading.main_thread():
+        action(*args)
+        return
+    _is_busy = True
+    try:
+        action(*args)
+    finally:
+        _is_busy = False
+        again, _put_off = _put_off, None
+        if again is not None:
+            again()
+
+
+def put_off(again: Callable[[], None]) -> bool:
+    """In a signal's handler: whether ``again`` is to be called when `undisturbed` comes to its end."""
+    global _put_off
+    if _is_busy:
+        _put_off = again
+    return _is_busy
 
 
 def current_worker() -> WorkerInfo | None:

@@ -14,7 +14,6 @@ import logging
 import pickle
 import re
 import sys
-import threading
 import warnings
 
 from . import _current
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-__all__ = ["apply", "install", "interrupted", "is_busy", "leave"]
+__all__ = ["apply", "install", "leave"]
 
 _send: Callable[[bytes], None] | None = None  # None: this process forwards nothing
 _always = False  # also what a handler of the worker's own takes
@@ -34,8 +33,6 @@ _set_aside: list[Any] = []  # not closed: their files and buffers are the parent
 _levels: dict[str, tuple[int, bool]] = {}  # what was last set here, by the parent's word; never empty after that
 _disable = 0  # the same
 _filters: list[Any] = []  # the same
-is_busy = False  # the main thread is in here, where an exception out of a signal's handler might be swallowed
-interrupted: Callable[[], None] | None = None  # to be called when it comes out: it may raise
 _default_showwarning = warnings._showwarning_orig  # type: ignore[attr-defined]  # whatever the program has put there
 
 
@@ -76,23 +73,7 @@ def _call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
         if not taken and logging.lastResort is not None and record.levelno >= logging.lastResort.level:
             logging.lastResort.handle(record)
     elif not taken or _always:
-        _forward(_send, record)
-
-
-def _forward(send: Callable[[bytes], None], record: logging.LogRecord) -> None:
-    global is_busy, interrupted
-    is_main = threading.current_thread() is threading.main_thread()  # where signals are handled
-    if not is_main or is_busy:
-        _dump_and_send(send, record)
-        return
-    is_busy = True
-    try:
-        _dump_and_send(send, record)
-    finally:
-        is_busy = False
-        again, interrupted = interrupted, None
-        if again is not None:
-            again()
+        _current.undisturbed(_dump_and_send, _send, record)
 
 
 def _dump_and_send(send: Callable[[bytes], None], record: logging.LogRecord) -> None:

@@ -46,7 +46,7 @@ def report_progress(done: float, total: float | None = None) -> None:
     elif now - _reported_at < _REPORT_EVERY:
         return
     _reported_at = now
-    send("progress", _number(done), None if total is None else _number(total))
+    _current.undisturbed(send, "progress", _number(done), None if total is None else _number(total))
 
 
 def _number(value: Any) -> float:

@@ -122,6 +122,7 @@ class _Worker:
         self._outcomes: Outcomes
         self._flushed = 0  # when it was last sent
         self._in_call = False  # a soft timeout may be raised now
+        self._is_late = False  # it is to be raised when the call begins
         self._finalizer: Any = None
         self._encode: Callable[[Any], bytes | Parcel]  # pickles results
 
@@ -156,13 +157,14 @@ class _Worker:
         faulthandler.disable()  # a crash of the child is not a crash of the worker
 
     def _raise_soft_timeout(self, signum: int = 0, frame: object = None) -> None:
-        if self._in_call and self._words[SOFT] == self._words[RUNNING]:
-            if _log_forwarding.is_busy:
-                _log_forwarding.interrupted = self._raise_soft_timeout
-                return
-            from ._errors import SoftTimeout
+        if self._words[SOFT] != self._words[RUNNING] or _current.put_off(self._raise_soft_timeout):
+            return
+        if not self._in_call:
+            self._is_late = True  # a module that is just imported would stay half-made: it is raised when that is done
+            return
+        from ._errors import SoftTimeout
 
-            raise SoftTimeout("the soft time limit of this task is reached")
+        raise SoftTimeout("the soft time limit of this task is reached")
 
     def _initialize(self, inherited: tuple[Any, ...] | None, initial: bytes, fds: list[int]) -> bool:
         try:
@@ -261,9 +263,12 @@ class _Worker:
         data: bytes | Parcel
         try:
             try:
-                self._in_call = True
+                self._is_late = False
                 fn, args, kwargs = pickle.loads(payload) if fds is None else decode_parcel(payload, fds)
                 _current._call = about or fn
+                self._in_call = True
+                if self._is_late:
+                    self._raise_soft_timeout()
                 value = fn(*args, **kwargs)
             finally:
                 self._in_call = False  # a soft timeout that comes just before this is caught below, none comes after
@@ -313,9 +318,12 @@ class _Worker:
         data: bytes | Parcel
         try:
             try:
-                self._in_call = True
+                self._is_late = False
                 if load is not None:
                     item = load(item)
+                self._in_call = True
+                if self._is_late:
+                    self._raise_soft_timeout()
                 value = fn(*item) if star else fn(item)
             finally:
                 self._in_call = False

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import operator
 import os
 import pickle
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -173,6 +176,23 @@ def test_a_task_that_ignores_its_soft_limit_meets_the_hard_one(gate: Gate) -> No
         assert "caught" in [note for _, note in gate.arrivals()]
 
 
+class Importing:
+    """A call that is a function of another module once it is loaded."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module, self.name = module, name
+
+    def __call__(self) -> None:
+        raise AssertionError("it is another function by now")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return find, (self.module, self.name)
+
+
+def find(module: str, name: str) -> object:
+    return getattr(importlib.import_module(module), name)
+
+
 def test_a_soft_limit_never_hits_the_next_task() -> None:
     with ProcessPoolExecutor(1) as pool:
         for i in range(10):
@@ -180,6 +200,20 @@ def test_a_soft_limit_never_hits_the_next_task() -> None:
             next_one = pool.submit(deaths.sleep_and_return, 0.02)
             assert soft.exception(HANG) is None or isinstance(soft.exception(), SoftTimeout)
             assert next_one.result(HANG) == 0.02
+
+
+def test_a_soft_limit_does_not_leave_a_module_half_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start_method: str
+) -> None:
+    name = f"slow_{start_method}"
+    (tmp_path / f"{name}.py").write_text("import time\ntime.sleep(0.3)\ndef five():\n    return 5\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    five = importlib.import_module(name).five
+    monkeypatch.delitem(sys.modules, name)  # a forked worker is to import it itself
+    pickled = Importing(name, "five")
+    with ProcessPoolExecutor(1, mp_context=start_method) as pool:
+        assert isinstance(pool.options(soft_timeout=0.05).submit(pickled).exception(HANG), SoftTimeout)
+        assert pool.submit(pickled).result(HANG) == five() == 5
 
 
 def test_a_limit_that_is_no_time_is_refused() -> None:
