@@ -154,6 +154,7 @@ def as_completed(fs: Iterable[F], timeout: float | None = None) -> Iterator[F]:
     try:
         while done:
             futures.discard(future := done.pop())
+            _run_callback_of(future, session)
             yield future
             del future
         while pending:
@@ -163,7 +164,14 @@ def as_completed(fs: Iterable[F], timeout: float | None = None) -> Iterator[F]:
                 future = collector.done.popleft()
                 pending.discard(future)
                 futures.discard(future)
+                _run_callback_of(future, session)
                 yield future
                 del future
     finally:
         _unsubscribe(pending, collector)
+
+
+def _run_callback_of(future: Any, session: Any) -> None:
+    """It is due by now, whether or not this thread had to wait for the future."""
+    if future.options.calls_back:
+        session.wait(lambda: True, None, list)

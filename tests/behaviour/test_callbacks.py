@@ -379,6 +379,15 @@ def test_wait_and_as_completed_over_several_executors(notes: Notes) -> None:
         assert notes.threads == {threading.current_thread()}
 
 
+@pytest.mark.parametrize("waits", [wait, lambda futures: list(as_completed(futures, HANG))])
+def test_futures_that_are_done_already_have_had_their_callbacks(notes: Notes, waits: Callable[..., object]) -> None:
+    with ProcessPoolExecutor(1) as pool:
+        futures = [pool.options(**notes.both()).submit(tasks.same, n) for n in range(3)]
+        eventually(lambda: all(future.done() for future in futures))
+        waits(futures)
+        assert sorted(notes.results) == [0, 1, 2]
+
+
 def test_a_wait_over_several_executors_is_woken_by_each(tmp_path: Path) -> None:
     with ProcessPoolExecutor(1) as one, ProcessPoolExecutor(1) as two:
         for pool, other in ((one, two), (two, one)):
