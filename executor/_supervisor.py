@@ -427,9 +427,7 @@ class Supervisor:
         if worker.leases or worker.state not in (WorkerState.IDLE, WorkerState.BUSY):
             return False
         assert worker.ready_at is not None
-        # Of what was leased nothing is left: where one outcome stood for a whole run, that counts as the run.
-        tasks = max(worker.tasks_done, worker.tasks_leased)
-        reason = self._settings.quota.exceeded(tasks=tasks, age=monotonic() - worker.ready_at)
+        reason = self._settings.quota.exceeded(tasks=worker.tasks_done, age=monotonic() - worker.ready_at)
         if reason is None:
             reason = worker.retire_reason
         if reason is None:
