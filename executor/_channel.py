@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Frame = tuple[bytes | memoryview, list[int]]
 
-__all__ = ["FRAME_HEADER", "MAX_DESCRIPTORS", "Channel", "WorkerChannel"]
+__all__ = ["FRAME_HEADER", "MAX_DESCRIPTORS", "Channel", "WorkerChannel", "close_all"]
 
 FRAME_HEADER = Struct("=QQ")
 MAX_DESCRIPTORS = 200  # the kernel takes at most 253 with one message
@@ -39,7 +39,8 @@ def _rights(fds: Sequence[int]) -> list[tuple[int, int, array.array[int]]]:
     return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
 
 
-def _close_all(fds: Sequence[int]) -> None:
+def close_all(fds: Sequence[int]) -> None:
+    """Close descriptors that will not be sent, or were."""
     for fd in fds:
         os.close(fd)
 
@@ -103,8 +104,8 @@ class _Parser:
 
     def close(self) -> None:
         for _, fds in self.complete:
-            _close_all(fds)
-        _close_all(self._fds)
+            close_all(fds)
+        close_all(self._fds)
         self.complete.clear()
         self._fds, self._data = [], []
 
@@ -198,7 +199,7 @@ class Channel:
             data, fds = self._outbox[0]
             if len(self._outbox) == 1 and self._sent[0] == len(data):
                 self._outbox, self._sent = deque(), deque()  # in one step: see the top of this file
-                _close_all(fds)
+                close_all(fds)
                 return
             rest = data[self._sent[0] :]
             outbox = deque(self._outbox)
@@ -208,7 +209,7 @@ class Channel:
                 outbox.popleft()
             nothing: deque[int] = deque()
             self._outbox, self._sent = outbox, nothing  # in one step: see the top of this file
-            _close_all(fds)
+            close_all(fds)
 
     def hang_up(self) -> None:
         """The other end finds the channel closed."""
@@ -224,7 +225,7 @@ class Channel:
     def close(self) -> None:
         self._parser.close()
         for _, fds in self._outbox:
-            _close_all(fds)
+            close_all(fds)
         self._outbox.clear()
         self._sock.close()
 

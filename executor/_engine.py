@@ -16,7 +16,7 @@ from time import monotonic, monotonic_ns
 
 from . import _log_handling
 from ._backlog import Backlog
-from ._channel import MAX_DESCRIPTORS
+from ._channel import MAX_DESCRIPTORS, close_all
 from ._errors import InitializerError
 from ._forksafety import on_fork_in_child
 from ._interrupt import reaches_here
@@ -34,7 +34,7 @@ from ._worker import HoldingLease, Lease, Worker, WorkerState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
     from typing import Any
 
     from ._errors import WorkerLost
@@ -283,7 +283,7 @@ class Engine:
                 call, own = lease.task.encode(lease.number)
             except BaseException as error:
                 if reaches_here(error):
-                    _close_all(fds)
+                    close_all(fds)
                     raise
                 lease.task.note_unpicklable(error)
                 self._fail_unsent(worker, lease, error)
@@ -304,7 +304,7 @@ class Engine:
     def _post(self, worker: Worker, calls: list[tuple[Any, ...]], fds: list[int]) -> None:
         """With the lock."""
         if worker.state is WorkerState.DEAD:
-            _close_all(fds)
+            close_all(fds)
             return
         if self.settings.forward_logging:
             _log_handling.tell(worker)
@@ -650,8 +650,3 @@ def _copy_of(error: BaseException) -> BaseException:
         return error
     twin.__cause__ = error.__cause__
     return twin
-
-
-def _close_all(fds: Iterable[int]) -> None:
-    for fd in fds:
-        os.close(fd)
