@@ -31,7 +31,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         main_by_value: bool | None = None,
     ) -> None:
         super().__init__(file, 5, buffer_callback)
-        self._reducers = _shareable.reducers() | {ContextVar: reduce_variable}
+        self._reducers = _shareable.reducers() | {ContextVar: reduce_variable, types.CodeType: _reduce_code}
         self._main_by_value = main_by_value
         self._versions = _main_globals.Versions()
 
@@ -45,6 +45,18 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if self._main_by_value is not None and type(obj) is types.FunctionType and type(reduced) is tuple:
             return _main_globals.bind(obj, reduced, self._main_by_value, self._versions)
         return reduced
+
+
+def _reduce_code(code: types.CodeType) -> tuple[Any, ...]:
+    """As cloudpickle does it, and with the file that the code is from, which cloudpickle 3.1.3 and later leave out:
+    a traceback or a warning out of a lambda is of no use without it.
+    """
+    make, arguments = cloudpickle.Pickler.dispatch_table[types.CodeType](code)
+    return _code_in, (code.co_filename, make, arguments)
+
+
+def _code_in(filename: str, make: Callable[..., types.CodeType], arguments: tuple[Any, ...]) -> types.CodeType:
+    return make(*arguments).replace(co_filename=filename)
 
 
 class _NamePickler(Pickler):

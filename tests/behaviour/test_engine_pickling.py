@@ -134,6 +134,13 @@ def test_an_exception_arrives_as_itself_with_the_remote_traceback_as_its_cause(s
     assert "in divide" in "".join(traceback.format_exception(error))
 
 
+def test_the_remote_traceback_of_a_lambda_shows_its_line(start_method: str) -> None:
+    with ProcessPoolExecutor(1, start_method) as pool:
+        error = pool.submit(lambda: int("not a number")).exception(HANG)
+    assert f'File "{__file__}", line' in str(error.__cause__)
+    assert """error = pool.submit(lambda: int("not a number"))""" in str(error.__cause__)
+
+
 def test_the_remote_traceback_tells_of_the_causes_too() -> None:
     with ProcessPoolExecutor(1) as pool:
         error = pool.submit(deaths.divide_in_other_words, 1, 0).exception(HANG)
