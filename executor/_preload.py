@@ -5,6 +5,7 @@ A main module that cannot be imported does not end the server: the worker that i
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import sys
@@ -35,6 +36,7 @@ def _load() -> None:
             stream.flush()  # or each worker would write out what the main module has printed
         except (AttributeError, OSError, ValueError):  # there is none
             pass
+    gc.freeze()  # a garbage collection in a worker would copy all that it looks at (`_start.heap_frozen`)
 
 
 _load()

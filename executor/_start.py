@@ -5,6 +5,7 @@ The default is forkserver where it exists: safe with threads, and a new worker c
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -24,6 +25,7 @@ __all__ = [
     "EXIT_UNGUARDED",
     "StartFailed",
     "choose_context",
+    "heap_frozen",
     "make_process",
     "refuse_while_importing_main",
     "sigint_blocked",
@@ -135,6 +137,22 @@ def sigint_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def heap_frozen() -> Iterator[None]:
+    """A process that is forked within leaves what is there now out of its garbage collections.
+
+    A collection writes to the header of each object that it looks at: the child would copy the parent's whole heap.
+    """
+    if gc.get_freeze_count():  # by the program itself, which is to keep it so
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def launch_fork_server(mp_context: BaseContext | str | None, initargs: tuple[Any, ...], own_environment: bool) -> None:

@@ -8,13 +8,14 @@ import os
 import pickle
 import signal
 import socket
+from contextlib import nullcontext
 
 from . import _pickling, _worker_main
 from ._channel import Channel
 from ._forksafety import disown, own
 from ._messages import CALLS, LOGGING, RETIRE, SETUP, SLOT
 from ._pickling import Parcel
-from ._start import WORKER_NAME, make_process, path_of_main, sigint_blocked, without_false_main
+from ._start import WORKER_NAME, heap_frozen, make_process, path_of_main, sigint_blocked, without_false_main
 from ._status import CUT, FILLED, ITEM, REVOKED, RUNNING, STARTED, StatusBlock
 
 TYPE_CHECKING = False
@@ -185,7 +186,8 @@ class Worker:
             arguments = theirs, path_of_main(method), inherited, environment
             sent_ahead = environment if inherited is None else None
             self.process = make_process(context, _worker_main.main, self.name, arguments, sent_ahead)
-            with sigint_blocked(), without_false_main(), _pickling.import_lock:
+            frozen = heap_frozen() if inherited is not None else nullcontext()
+            with sigint_blocked(), without_false_main(), _pickling.import_lock, frozen:
                 self.process.start()
             self.pid = self.process.pid
         finally:

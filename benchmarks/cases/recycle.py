@@ -6,7 +6,6 @@ import time
 
 from benchmarks.case import Case, Mark, Measure
 from benchmarks.peers import DEADPOOL, EXECUTOR, FUTURES, PEBBLE, POOL, WORKERS, Opener
-from benchmarks.tasks import nap
 from benchmarks.units import Unit
 
 TASKS_PER_CHILD = 10
@@ -16,10 +15,10 @@ TASK = 1e-3
 def rate(opener: Opener, tasks: int, **options: object) -> float:
     """Tasks a second after every worker is up."""
     pool = opener(WORKERS, **options)
-    for handle in [pool.submit(nap, 0.05) for _ in range(2 * WORKERS)]:
+    for handle in [pool.submit(time.sleep, 0.05) for _ in range(2 * WORKERS)]:
         pool.result(handle)
     start = time.perf_counter()
-    for handle in [pool.submit(nap, TASK) for _ in range(tasks)]:
+    for handle in [pool.submit(time.sleep, TASK) for _ in range(tasks)]:
         pool.result(handle)
     spent = time.perf_counter() - start
     pool.close()
@@ -52,6 +51,7 @@ CASE = Case(
     quick=300,
     higher_is_better=True,
     marks=(Mark("at least", 0.7), Mark("at least", 0.7, subject="executor, fork")),
-    note="Each pool against itself. concurrent.futures has no such quota with fork.",
+    note="Each pool against itself. The task is time.sleep, so that no worker has a module to load for it. "
+    "concurrent.futures has no such quota with fork.",
     limit=60,
 )
