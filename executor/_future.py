@@ -61,6 +61,7 @@ class Future(Task, StandardFuture["T"]):
         "lease",
         "options",
         "session",
+        "traced",
     )
 
     if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Future(Task, StandardFuture["T"]):
         self.options = options
         self.attempts = _NO_ATTEMPTS
         self.lease = None
+        self.traced: Any = None
 
     # --- what the standard class's own code looks at --------------------------------------------------------
 
@@ -268,9 +270,13 @@ class Future(Task, StandardFuture["T"]):
     # --- Task -----------------------------------------------------------------------------------------------
 
     def name(self) -> str:
+        named_by = self.named_by()
+        return named_by if isinstance(named_by, str) else function_name(named_by)
+
+    def named_by(self) -> Any:
         if self.options.name is not None:
             return self.options.name
-        return function_name(self._call[0]) if self._call is not None else ""
+        return self._call[0] if self._call is not None else ""
 
     def estimate_key(self) -> Any:
         assert self._call is not None

@@ -140,11 +140,12 @@ class Estimates:
     def key(fn: Callable[..., Any]) -> Any:
         """What calls of one function have in common: closures of one body share it."""
         code = getattr(fn, "__code__", None)
-        if code is not None:
-            return code
-        while hasattr(fn, "func"):  # functools.partial
-            fn = fn.func
-        return getattr(fn, "__code__", None) or getattr(fn, "__qualname__", None) or type(fn)
+        if code is None:
+            while hasattr(fn, "func"):  # functools.partial
+                fn = fn.func
+            code = getattr(fn, "__code__", None)
+        # Not the code itself: since Python 3.12 its hash goes through all its instructions, each time.
+        return id(code) if code is not None else getattr(fn, "__qualname__", None) or type(fn)
 
     def get(self, key: Any) -> float | None:
         return self._seconds.get(key)

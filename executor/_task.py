@@ -53,6 +53,10 @@ class Task:
         """How the task is called in messages."""
         raise NotImplementedError
 
+    def named_by(self) -> Any:
+        """The name that it was given, or else the function that it is named after."""
+        raise NotImplementedError
+
     def estimate_key(self) -> Any:
         """What tasks that take about as long have in common."""
         raise NotImplementedError

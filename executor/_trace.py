@@ -19,6 +19,7 @@ from collections import deque
 from itertools import count
 from time import monotonic, monotonic_ns
 
+from ._current import function_name
 from ._messages import ALL_ITEMS
 from ._status import STARTED
 from ._trace_file import TraceFile
@@ -41,6 +42,7 @@ __all__ = ["Tracer", "log_failure"]
 _TICK = 0.1  # seconds between two looks at the workers' memory, at first
 _TICKS = 2000  # of a trace: later ones are further apart
 _WRITTEN_A_SECOND = 4000  # records, while tasks run: formatting is to cost the program next to nothing
+_NAMES = 1000  # of functions that are remembered
 _SHORT = 100_000  # nanoseconds: spans below are only summed up
 
 _numbers = count(1)
@@ -58,6 +60,7 @@ class Tracer:
         self._spans: deque[SpanRow] = deque()
         self._memory: deque[MemoryRow] = deque()
         self._workers: deque[WorkerRow] = deque()
+        self._names: dict[int, tuple[Any, str]] = {}  # of functions, by the id of their code
         self._pickling = 0  # nanoseconds in the parent, all threads
         self._unpickling = 0
         self._loss: tuple[int, int, int, int] | None = None  # worker, started, duration, bytes in: while `losing`
@@ -76,7 +79,7 @@ class Tracer:
             items.times.append(monotonic_ns())
         else:
             known = task.traced  # it has waited for other tasks
-            task.traced = next(_numbers) if known is None else known[0], monotonic_ns(), task.name()
+            task.traced = next(_numbers) if known is None else known[0], monotonic_ns(), task.named_by()
 
     def sent(self, lease: Lease, call: tuple[Any, ...], fds: list[int]) -> None:
         """The call of a lease was pickled. Without the lock."""
@@ -96,9 +99,10 @@ class Tracer:
         task: Any = lease.task
         traced = task.traced
         if type(traced) is tuple:
-            number, queued, name = traced
+            number, queued, named_by = traced
             task.traced = number
             index = -1
+            name = self._called(named_by)
         elif traced is None:
             return  # it was queued before the trace began, and missed by it
         else:
@@ -127,14 +131,28 @@ class Tracer:
             self._ended_unheard(task, traced, index, how_it_ended(error), error)
 
     def _ended_unheard(
-        self, task: Any, traced: tuple[int, int, str], index: int, how: str, error: BaseException | None
+        self, task: Any, traced: tuple[int, int, Any], index: int, how: str, error: BaseException | None
     ) -> None:
-        number, queued, name = traced
+        number, queued, named_by = traced
         worker, started, spent, received = self._loss or (0, monotonic_ns(), 0, 0)
         self._loss = None
         text = "" if error is None else text_of(error)
         attempt = max(1, len(task.attempts)) if worker else len(task.attempts) + 1
+        name = self._called(named_by)
         self._tasks.append((name, number, index, worker, queued, started, spent, how, text, received, 0, attempt))
+
+    def _called(self, named_by: Any) -> str:
+        """The name of a task, known or told by its function: functions of one body have one name."""
+        code = getattr(named_by, "__code__", None)
+        known = self._names.get(id(code))
+        if known is not None and known[0] is code:
+            return known[1]
+        if isinstance(named_by, str):
+            return named_by
+        name = function_name(named_by)
+        if code is not None and len(self._names) < _NAMES:
+            self._names[id(code)] = code, name
+        return name
 
     def losing(self, worker: Worker, lease: Lease) -> None:
         """A worker has gone that had begun this; what becomes of it is decided now."""
