@@ -10,7 +10,7 @@ import io
 import os
 import pickle
 from contextlib import contextmanager
-from multiprocessing import forkserver, popen_forkserver, spawn, util
+from multiprocessing import forkserver, popen_forkserver, resource_tracker, spawn, util
 from multiprocessing.context import ForkServerProcess, reduction, set_spawning_popen  # type: ignore[attr-defined]  # not in typeshed
 
 from . import _preload
@@ -64,15 +64,30 @@ def _naming_main(server: Any, data: dict[str, Any]) -> Iterator[None]:
         del os.environ[_preload.VARIABLE]
 
 
+class _LateTracker:
+    """Multiprocessing's resource tracker, started when a worker is to have it and not with the server: it takes as long
+    to start, and three processes that start at once delay one another on two cores.
+    """
+
+    getfd = staticmethod(resource_tracker.getfd)  # starts it
+
+    @staticmethod
+    def ensure_running() -> None:
+        pass
+
+
 def launch(*, bare: bool) -> None:
     """Have the server running, without waiting for it to be ready."""
     server = _get_server(bare=bare)
     if server._forkserver_pid is None:
         with sigint_blocked(), _naming_main(server, spawn.get_preparation_data("server")):
+            forkserver.resource_tracker = _LateTracker  # type: ignore[attr-defined]
             try:
                 server.ensure_running()
             except OSError:
                 pass  # whoever needs a worker is told why
+            finally:
+                forkserver.resource_tracker = resource_tracker  # type: ignore[attr-defined]
 
 
 class Popen(popen_forkserver.Popen):
@@ -118,6 +133,10 @@ class Popen(popen_forkserver.Popen):
 
 
 class Process(ForkServerProcess):
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In the worker it is a plain one, and this module is not needed."""
+        return ForkServerProcess, (), self.__dict__
+
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802 - multiprocessing calls it by this name
         return Popen(process_obj)

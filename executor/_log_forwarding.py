@@ -1,4 +1,4 @@
-"""In a worker: log records and warnings go to the parent, and the parent's levels and filters hold here.
+"""In a worker that has imported logging: records go to the parent, and the parent's levels hold here.
 
 A record that a handler of the worker's own takes (one that code in the worker has added) is that handler's alone, as
 in any process. What no handler takes would go to ``logging.lastResort``: that is where the parent comes in. So nobody
@@ -11,18 +11,13 @@ module, whose parent has the same. It is put aside, so that a record does not ap
 from __future__ import annotations
 
 import logging
-import pickle
-import re
-import sys
-import warnings
 
 from . import _current
-from ._log_records import dump_record, dump_warning
+from ._log_records import dump_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
     from typing import Any
 
 __all__ = ["apply", "install", "leave"]
@@ -32,22 +27,17 @@ _always = False  # also what a handler of the worker's own takes
 _set_aside: list[Any] = []  # not closed: their files and buffers are the parent's
 _levels: dict[str, tuple[int, bool]] = {}  # what was last set here, by the parent's word; never empty after that
 _disable = 0  # the same
-_filters: list[Any] = []  # the same
-_default_showwarning = warnings._showwarning_orig  # type: ignore[attr-defined]  # whatever the program has put there
 
 
-def install(send: Callable[[bytes], None], state: bytes, *, always: bool) -> None:
+def install(send: Callable[[bytes], None], *, always: bool) -> None:
     """Forward from now on. ``send`` takes a message for the parent, from any thread."""
-    global _send, _always, _filters
+    global _send, _always
     _send, _always = send, always
     _levels.clear()  # of another worker, where this one is its fork
-    _filters = []
     for logger in _loggers():
         _set_aside.extend(logger.handlers)
         logger.handlers = []
     logging.Logger.callHandlers = _call_handlers  # type: ignore[method-assign]
-    warnings.showwarning = _show_warning
-    apply(state)
 
 
 def leave() -> None:
@@ -86,42 +76,12 @@ def _dump_and_send(send: Callable[[bytes], None], record: logging.LogRecord) -> 
     send(dump_record(record))
 
 
-# --- warnings -------------------------------------------------------------------------------------------------
+# --- the parent's levels ------------------------------------------------------------------------------------
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: Any = None,
-    line: str | None = None,
-) -> None:
-    """In place of warnings.showwarning."""
-    if _send is None or file is not None:
-        _default_showwarning(message, category, filename, lineno, file, line)
-    else:
-        _send(dump_warning(message, category, filename, lineno, _module_at(filename, lineno)))
-
-
-def _module_at(filename: str, lineno: int) -> str | None:
-    """The name of the module that warned, None if it is not in the calling stack."""
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None:
-        if frame.f_lineno == lineno and frame.f_code.co_filename == filename:
-            name = frame.f_globals.get("__name__")
-            return "__main__" if name == "__mp_main__" else name
-        frame = frame.f_back
-    return None
-
-
-# --- the parent's levels and filters ----------------------------------------------------------------------------
-
-
-def apply(state: bytes) -> None:
-    """Set the levels and filters of the parent here, but for what code in the worker has set since."""
+def apply(disable: int, levels: dict[str, tuple[int, bool]]) -> None:
+    """Set the levels of the parent here, but for what code in the worker has set since."""
     global _disable
-    disable, levels, filters = pickle.loads(state)
     if logging.root.manager.disable == _disable or not _levels:
         logging.disable(disable)
         _disable = disable
@@ -129,7 +89,6 @@ def apply(state: bytes) -> None:
         _set_level(name, logging.NOTSET, False)
         del _levels[name]
     _levels.update({name: to for name, to in levels.items() if _set_level(name, *to)})
-    _apply_filters(filters)
 
 
 def _set_level(name: str, level: int, disabled: bool) -> bool:
@@ -139,28 +98,6 @@ def _set_level(name: str, level: int, disabled: bool) -> bool:
     logger.setLevel(level)
     logger.disabled = disabled
     return True
-
-
-def _apply_filters(filters: list[bytes]) -> None:
-    global _filters
-    if _filters and list(warnings.filters) != _filters:
-        return
-    warnings.resetwarnings()
-    for data in reversed(filters):
-        try:
-            action, message, category, module, lineno = pickle.loads(data)
-        except Exception:  # of a category that cannot be imported here, nothing can be warned here
-            continue
-        # Nobody is there to catch what the parent makes an error of: it is told as a warning.
-        action = "default" if action == "error" else action
-        _insert(action, message, category, module, lineno)
-        if module == "__main__" or (isinstance(module, re.Pattern) and module.match("__main__")):
-            _insert(action, message, category, "__mp_main__", lineno)
-    _filters = list(warnings.filters)
-
-
-def _insert(*entry: Any) -> None:
-    warnings.filters.insert(0, entry)  # type: ignore[attr-defined]
 
 
 def _loggers() -> list[logging.Logger]:

@@ -42,7 +42,7 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def current_state() -> tuple[int, bytes]:
-    """The levels and filters that hold now, pickled for `_log_forwarding.apply`, and their version. Any thread.
+    """The levels and filters that hold now, pickled for `_forwarding.apply`, and their version. Any thread.
 
     Cheap when nothing has changed: whoever changes a level empties the loggers' caches, and our mark goes with them.
     """

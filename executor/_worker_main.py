@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 
-from . import _current, _log_forwarding, _main_globals, _pickling
+from . import _current, _forwarding, _main_globals, _pickling
 from ._channel import WorkerChannel
 from ._exceptions import dump_exception
 from ._messages import ALL_ITEMS, CALLS, LOGGING, RETIRE, SLOT, Kind
@@ -147,13 +147,13 @@ class _Worker:
         _current._worker = _current.WorkerInfo(facts["id"], facts["slot"], facts["name"], os.getpid())
         if facts["logging"] is not None:
             state, always = facts["logging"]
-            _log_forwarding.install(self._outcomes.put_log, state, always=always)
+            _forwarding.install(self._outcomes.put_log, state, always=always)
         _current._place, _current._send_note = self._outcomes.place, self._outcomes.send_note
         return self._initialize(inherited, initial, fds)
 
     def _mark_forked(self) -> None:
         self._outcomes.forked = True
-        _log_forwarding.leave()
+        _forwarding.leave()
         faulthandler.disable()  # a crash of the child is not a crash of the worker
 
     def _raise_soft_timeout(self, signum: int = 0, frame: object = None) -> None:
@@ -202,7 +202,7 @@ class _Worker:
                 _current.take_slot(message[1])
                 continue
             if message[0] == LOGGING:
-                _log_forwarding.apply(message[1])
+                _forwarding.apply(message[1])
                 continue
             assert message[0] == CALLS
             self._run(message[1], fds)
