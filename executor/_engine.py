@@ -28,6 +28,7 @@ from ._policy import Estimates
 from ._records import read_records
 from ._resources import Tokens
 from ._revocation import Revocation
+from ._spin import cores
 from ._supervisor import Supervisor
 from ._watch import Watch
 from ._worker import HoldingLease, Lease, Worker, WorkerState
@@ -58,7 +59,7 @@ _SERVING = frozenset((WorkerState.IDLE, WorkerState.BUSY))
 class Engine:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.loop = Loop("executor-loop", self._end_of_turn, self._crashed)
+        self.loop = Loop("executor-loop", self._end_of_turn, self._crashed, self._leaves_a_core)
         self.lock = self.loop.lock
         self.backlog: Backlog | PlacedBacklog = Backlog()  # guarded by lock, as all below
         self.tokens = Tokens(settings.resources, self._on_tokens_freed)
@@ -85,9 +86,14 @@ class Engine:
         self.owner_pid = os.getpid()
         self.waiters: list[Any] = []  # who waits for the workers to go
         self._submits = 0
+        self._cores = cores()
         self._started = False
         self._stopping = False
         on_fork_in_child(self)
+
+    def _leaves_a_core(self) -> bool:
+        """Whether a worker is at work, and a core is free for who waits for it. Without the lock: a guess."""
+        return 0 < len(self.supervisor.workers) - len(self.supervisor.idle) < self._cores
 
     # --- submitting -----------------------------------------------------------------------------------------
 

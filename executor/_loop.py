@@ -26,6 +26,7 @@ from itertools import count
 from time import monotonic
 
 from ._forksafety import disown, own
+from ._spin import Spin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -123,11 +124,20 @@ class _Poller:
 class Loop:
     """Waits for descriptors and deadlines, and calls their handlers. See the top of this file for who leads."""
 
-    def __init__(self, name: str, end_of_turn: Callable[[], None], crashed: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        end_of_turn: Callable[[], None],
+        crashed: Callable[[BaseException], None],
+        may_spin: Callable[[], bool],
+    ) -> None:
+        """``may_spin()``: whether a core is left for a thread that waits."""
         self.lock = threading.RLock()  # the manager's lock: all state that threads share
         self._end_of_turn = end_of_turn
         self._crashed = crashed
+        self._may_spin = may_spin
         self._poller = _Poller()
+        self._spin = Spin(self._poller.wait)
         self._handlers: dict[int, tuple[Callable[[bool, bool], None], int]] = {}  # with the turn they came in
         self._turn = 0
         self._timers: list[tuple[float, int, Timer]] = []  # guarded by lock
@@ -264,7 +274,7 @@ class Loop:
             if main:
                 self._turn_in_main_thread(timeout)
             else:
-                self.turn(timeout)
+                self.turn(timeout, spin=True)
 
     def _leave(self) -> None:
         self._leading = False
@@ -304,14 +314,14 @@ class Loop:
         try:
             before = signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         except ValueError:  # not the main interpreter
-            self.turn(timeout)
+            self.turn(timeout, spin=True)
             return
         if before != -1:  # an asyncio loop's: its signals are to reach it
             signal.set_wakeup_fd(before)
-            self.turn(timeout)
+            self.turn(timeout, spin=True)
             return
         try:
-            self.turn(timeout)
+            self.turn(timeout, spin=True)
         finally:
             signal.set_wakeup_fd(before)
 
@@ -332,11 +342,13 @@ class Loop:
 
     # --- the leader -----------------------------------------------------------------------------------------
 
-    def turn(self, timeout: float | None) -> None:
-        """Wait, handle each event, run what is due, end the turn. Only for the leader."""
+    def turn(self, timeout: float | None, *, spin: bool = False) -> None:
+        """Wait, handle each event, run what is due, end the turn. Only for the leader; ``spin`` where it only waits."""
         try:
             self._turn += 1
-            for fd, mask in self._poller.wait(self._patience(timeout)):
+            patience = self._patience(timeout)
+            wait = self._spin.wait if spin and patience != 0 and self._may_spin() else self._poller.wait
+            for fd, mask in wait(patience):
                 self._sleeping = False
                 if fd == self._wake_read:
                     _drain(fd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import operator
 import os
@@ -219,3 +220,23 @@ def test_the_workers_ignore_sigint(start_method: str, gate: Gate) -> None:
         gate.open()
         assert future.result(HANG) is None
         assert pool.submit(os.getpid).result(HANG) == pid
+
+
+# --- garbage collection ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("start_method", ["fork", "forkserver"])
+def test_a_forked_worker_does_not_collect_what_it_inherited(start_method: str) -> None:
+    with ProcessPoolExecutor(1, start_method) as pool:
+        assert pool.submit(gc.get_freeze_count).result(HANG) > 1000
+    assert gc.get_freeze_count() == 0
+
+
+def test_what_the_program_has_frozen_stays_frozen() -> None:
+    gc.freeze()
+    try:
+        with ProcessPoolExecutor(1, "fork") as pool:
+            assert pool.submit(gc.get_freeze_count).result(HANG) > 1000
+        assert gc.get_freeze_count() > 1000
+    finally:
+        gc.unfreeze()

@@ -463,3 +463,13 @@ def test_without_any_set_up_it_is_as_in_one_process(start_method: str, tmp_path:
     assert lines[0] == "seen once 1"
     assert [line for line in lines if "FutureWarning: look out" in line] == lines[1:2]
     assert lines[2:] == ['  warnings.warn("look out", FutureWarning, stacklevel=1)']
+
+
+def test_logging_is_imported_in_a_worker_when_a_task_does(start_method: str, tmp_path: Path) -> None:
+    with program("logs_late.py", start_method, directory=tmp_path) as run:
+        assert run.wait() == 0
+        was_there = run.out.strip()
+        lines = run.err.splitlines()
+    if start_method in ("forkserver", "spawn"):  # a fork has the parent's; loky's start imports it
+        assert was_there == "False"
+    assert lines == ["ExecutorWorker-1 log INFO from late"] * 2

@@ -15,7 +15,7 @@ from tests.support import HANG
 def loop() -> Iterator[Loop]:
     """Nobody leads it but the test: its thread is not started."""
     failures: list[BaseException] = []
-    loop = Loop("test", lambda: None, failures.append)
+    loop = Loop("test", lambda: None, failures.append, lambda: False)
     yield loop
     loop.close()
     loop.free()
