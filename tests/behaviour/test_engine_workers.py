@@ -7,6 +7,8 @@ import multiprocessing
 import operator
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import loky
@@ -220,6 +222,20 @@ def test_the_workers_ignore_sigint(start_method: str, gate: Gate) -> None:
         gate.open()
         assert future.result(HANG) is None
         assert pool.submit(os.getpid).result(HANG) == pid
+
+
+PRELOADS = """
+import multiprocessing
+from executor import ProcessPoolExecutor
+
+multiprocessing.set_forkserver_preload(["colorsys"])
+with ProcessPoolExecutor(1, "forkserver") as pool:
+    assert pool.submit(eval, "'colorsys' in __import__('sys').modules").result()
+"""
+
+
+def test_what_the_program_has_the_fork_server_preload_is_in_workers() -> None:
+    subprocess.run([sys.executable, "-c", PRELOADS], check=True, timeout=HANG)
 
 
 # --- garbage collection ---------------------------------------------------------------------------------------
