@@ -18,7 +18,7 @@ from ._errors import Attempt
 from ._interrupt import reaches_here
 from ._loop import Parked
 from ._options import Options
-from ._pickling import encode
+from ._pickling import encode_call
 from ._policy import Estimates
 from ._task import Task
 
@@ -289,15 +289,11 @@ class Future(Task, StandardFuture["T"]):
         call = self._call
         if call is None:  # cancelled while it was leased
             call = _nothing, (), {}
-        data = encode(call, main_by_value=self.session.main_by_value)
+        payload, fds = encode_call(call, main_by_value=self.session.main_by_value)
+        size = None if fds is None else len(fds)
         if self.options.name is not None or self.attempts:
-            about = self.name(), len(self.attempts) + 1
-            if isinstance(data, bytes):
-                return (lease, data, 0, *about), []
-            return (lease, data.data, len(data.fds), *about), data.fds
-        if isinstance(data, bytes):
-            return (lease, data), []
-        return (lease, data.data, len(data.fds)), data.fds
+            return (lease, payload, size, self.name(), len(self.attempts) + 1), fds or []
+        return (lease, payload) if size is None else (lease, payload, size), fds or []
 
     def note_unpicklable(self, error: BaseException) -> None:
         from ._unpicklable import note_argument

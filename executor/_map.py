@@ -18,7 +18,7 @@ from time import monotonic
 from ._current import function_name
 from ._errors import Attempt
 from ._messages import ALL_ITEMS
-from ._pickling import encode
+from ._pickling import PLAIN, encode, encode_call
 from ._policy import Estimates
 from ._task import Task
 
@@ -34,7 +34,6 @@ __all__ = ["LOOK_AHEAD", "Map"]
 
 LOOK_AHEAD = 10_000  # items read ahead of the results that were fetched, where the caller sets no buffersize
 _AT_ONCE = 256  # items read from the input under one acquisition of the lock
-_PLAIN = frozenset((int, float, bool, str, bytes, type(None)))
 
 
 class _Raised:
@@ -124,13 +123,11 @@ class MapRun(Task):
         star = self.map.star
         if len(items) == 1:
             args = tuple(items[0]) if star else (items[0],)
-            data = encode((self.map.fn, args, {}), main_by_value=self.session.main_by_value)
-            if isinstance(data, bytes):
-                return (lease, data), []
-            return (lease, data.data, len(data.fds)), data.fds
+            payload, fds = encode_call((self.map.fn, args, {}), main_by_value=self.session.main_by_value)
+            return (lease, payload) if fds is None else (lease, payload, len(fds)), fds or []
         fn = self.map.encoded_fn()
         # Plain values cannot be changed, so one pickle may hold them all; others must not share objects across items.
-        if not star and _PLAIN.issuperset(map(type, items)):
+        if not star and PLAIN.issuperset(map(type, items)):
             return (lease, fn, False, pickle.dumps(items, 5)), []
         parts = []
         for item in items:

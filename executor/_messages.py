@@ -10,9 +10,10 @@ To the worker go frames, each one pickle of a tuple that begins with one of:
 
 A call is one of
 
-    (lease, payload)                                     a pickled (fn, args, kwargs)
+    (lease, payload)                                     a pickled (fn, args, kwargs), or two pickles: of a function
+                                                         with a name of its own, of (args, kwargs) (`_named`)
     (lease, payload, n)                                  a parcel with n descriptors (`_pickling`)
-    (lease, payload, n, name, attempt)                   the same (n may be 0), with what `current_task` tells
+    (lease, payload, n, name, attempt)                   the same (n is None: no parcel), with what `current_task` tells
     (lease, fn payload, star, items)                     a run of map items: a pickled list, or a list of pickles
 
 To the parent go records: a header and a payload each, many to a frame, so that they can lie in shared memory

@@ -13,7 +13,9 @@ import os
 import pickle
 import sys
 import threading
+from types import FunctionType
 
+from ._named import load_named, pickle_named
 from ._segments import Segment, map_segment
 
 TYPE_CHECKING = False
@@ -21,8 +23,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["SEGMENT_MIN", "Parcel", "decode", "decode_parcel", "encode", "main_is_importable"]
+__all__ = [
+    "PLAIN",
+    "SEGMENT_MIN",
+    "Parcel",
+    "decode",
+    "decode_call",
+    "decode_parcel",
+    "encode",
+    "encode_call",
+    "main_is_importable",
+]
 
+PLAIN = frozenset((int, float, bool, str, bytes, type(None)))  # values that pickle alone can do, and nobody can change
 SEGMENT_MIN = 128 * 1024  # bytes: below it a segment costs more than the copies through the socket
 
 # Held while a thread imports what a worker may need too: a worker that was forked meanwhile would wait for ever for
@@ -77,6 +90,33 @@ def encode(obj: object, *, main_by_value: bool | None = None, by_value: str = "a
     if buffers or len(data) >= SEGMENT_MIN:
         return _pack(data, buffers, [], lambda: pickle.dumps(obj, 5))
     return data
+
+
+def encode_call(
+    call: tuple[Any, tuple[Any, ...], dict[str, Any]], *, main_by_value: bool
+) -> tuple[bytes | tuple[bytes, bytes], list[int] | None]:
+    """The payload of (fn, args, kwargs) (`_messages`), and the descriptors beside it, None where it is no parcel."""
+    fn, args, kwargs = call
+    name = pickle_named(fn) if type(fn) is FunctionType else None
+    if name is None or (main_by_value and b"__main__" in name):
+        data = encode(call, main_by_value=main_by_value)
+        return (data, None) if isinstance(data, bytes) else (data.data, data.fds)
+    if not kwargs and PLAIN.issuperset(map(type, args)):
+        plain = pickle.dumps((args, kwargs), 5)
+        if len(plain) < SEGMENT_MIN:
+            return (name, plain), None
+    data = encode((args, kwargs), main_by_value=main_by_value)
+    return ((name, data), None) if isinstance(data, bytes) else ((name, data.data), data.fds)
+
+
+def decode_call(payload: bytes | tuple[bytes, bytes], fds: list[int] | None) -> tuple[Any, Any, Any]:
+    """(fn, args, kwargs); takes over ``fds``, None where it is no parcel. Raises whatever loading raises."""
+    if isinstance(payload, tuple):
+        name, data = payload
+        args, kwargs = Loads(data) if fds is None else decode_parcel(data, fds)
+        return load_named(name), args, kwargs
+    call: tuple[Any, Any, Any] = Loads(payload) if fds is None else decode_parcel(payload, fds)
+    return call
 
 
 def _encode_slowly(

@@ -88,7 +88,9 @@ class Tracer:
             size = len(parts) if type(parts) is bytes else sum(map(len, parts))
             lease.bytes = size // max(1, lease.task.size())
         else:
-            lease.bytes = len(call[1]) + _bytes_of(fds) if fds else len(call[1])
+            payload = call[1]
+            size = len(payload) if type(payload) is bytes else len(payload[0]) + len(payload[1])
+            lease.bytes = size + _bytes_of(fds) if fds else size
 
     def outcome(
         self, worker: Worker, lease: Lease, item: int, error: BaseException | None, started: int, spent: int, size: int

@@ -23,7 +23,7 @@ from ._channel import WorkerChannel
 from ._exceptions import dump_exception
 from ._messages import ALL_ITEMS, CALLS, LOGGING, RETIRE, SLOT, Kind
 from ._outcomes import EXIT_CHANNEL_LOST, Outcomes
-from ._pickling import Parcel, decode_parcel, encode
+from ._pickling import Parcel, decode_call, decode_parcel, encode
 from ._status import CUT, FINISHED, ITEM, REVOKED, RUNNING, SOFT, STARTED, StatusBlock
 from ._worker_output import write_whole_lines
 
@@ -241,7 +241,8 @@ class _Worker:
             elif len(call) == 4:
                 now = self._run_items(call, now)
             else:
-                taken = [fds.pop(0) for _ in range(call[2])] if len(call) > 2 and call[2] else None
+                parcel = len(call) > 2 and call[2] is not None
+                taken = [fds.pop(0) for _ in range(call[2])] if parcel else None
                 now = self._run_call(lease, call[1], taken, now, call[3:])
             if self._outcomes.forked:
                 _leave_forked_child()
@@ -253,18 +254,18 @@ class _Worker:
 
     def _skip(self, call: tuple[Any, ...], fds: list[int]) -> None:
         if len(call) in (3, 5):
-            for _ in range(call[2]):
+            for _ in range(call[2] or 0):
                 os.close(fds.pop(0))
         self._outcomes.put(call[0], Kind.SKIPPED, b"")
 
-    def _run_call(self, lease: int, payload: bytes, fds: list[int] | None, started: int, about: tuple[Any, ...]) -> int:
+    def _run_call(self, lease: int, payload: Any, fds: list[int] | None, started: int, about: tuple[Any, ...]) -> int:
         """Run one task and put its outcome; returns the time it ended."""
         kind = Kind.RETURNED
         data: bytes | Parcel
         try:
             try:
                 self._is_late = False
-                fn, args, kwargs = pickle.loads(payload) if fds is None else decode_parcel(payload, fds)
+                fn, args, kwargs = decode_call(payload, fds)
                 _current._call = about or fn
                 self._in_call = True
                 if self._is_late:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import functools
 import operator
 import os
+import pickle
 import struct
 import sys
 import threading
 import traceback
 import types
 from concurrent.futures.process import _RemoteTraceback
+from typing import Any
 
 import pytest
 
 from executor import ProcessPoolExecutor, RemoteException, WorkerLost
+from executor._segments import Segment
 from tests import deaths
 from tests.support import HANG, chain, told
 
@@ -227,3 +230,64 @@ def test_a_task_of_many_objects_and_one_that_cannot_be_loaded_in_a_map() -> None
         with pytest.raises(Exception, match="rotten"):
             next(results)
         assert pool.submit(operator.neg, 1).result(HANG) == -1
+
+
+# --- functions that are remembered by their names -------------------------------------------------------------
+
+
+def three() -> int:
+    return 3
+
+
+def four() -> int:
+    return 4
+
+
+def replace_in_worker() -> None:
+    module: Any = sys.modules[__name__]
+    module.three = four
+
+
+def total_of(data: bytearray, *, times: int = 1) -> int:
+    return sum(data) * times
+
+
+def test_a_function_that_is_no_longer_what_its_name_says(start_method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = three
+    with ProcessPoolExecutor(1, start_method) as pool:
+        assert [pool.submit(three).result(HANG) for _ in range(3)] == [3, 3, 3]
+        monkeypatch.setattr(sys.modules[__name__], "three", four)
+        assert pool.submit(original).result(HANG) == 3  # the function, not what has its name
+        assert pool.submit(three).result(HANG) == 4
+        monkeypatch.undo()
+        assert pool.submit(three).result(HANG) == 3
+
+
+def test_a_task_may_replace_functions_in_its_worker(start_method: str) -> None:
+    with ProcessPoolExecutor(1, start_method) as pool:
+        assert pool.submit(three).result(HANG) == 3
+        pool.submit(replace_in_worker).result(HANG)
+        assert pool.submit(three).result(HANG) == 4  # as in the standard pool
+
+
+def test_large_arguments_of_such_a_function(start_method: str) -> None:
+    data = bytearray(b"\1") * 500_000
+    with ProcessPoolExecutor(1, start_method) as pool:
+        assert pool.submit(total_of, data).result(HANG) == 500_000
+        assert pool.submit(total_of, data, times=2).result(HANG) == 1_000_000
+        assert pool.submit(total_of, pickle.PickleBuffer(data)).result(HANG) == 500_000  # type: ignore[arg-type]
+        assert pool.submit(lambda d: sum(d), pickle.PickleBuffer(data)).result(HANG) == 500_000
+        assert pool.submit(len, "x" * 500_000).result(HANG) == 500_000
+
+
+def test_large_arguments_without_room_for_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = pickle.PickleBuffer(bytearray(b"\1") * 500_000)
+    with ProcessPoolExecutor(1) as pool:
+        assert pool.submit(three).result(HANG) == 3
+        monkeypatch.setattr(Segment, "of", no_room)
+        assert pool.submit(total_of, data).result(HANG) == 500_000  # type: ignore[arg-type]
+        assert pool.options(name="named").submit(lambda d: sum(d), data).result(HANG) == 500_000
+
+
+def no_room(parts: object) -> Segment:
+    raise OSError(24, "too many open files")
