@@ -33,6 +33,7 @@ __all__ = [
 
 EXIT_UNGUARDED = 78  # the exit code of a worker whose import of the main module tried to start an executor
 WORKER_NAME = "ExecutorWorker-"
+_FROZEN_AT_START = 1000  # objects at most: Python 3.12 begins with 375
 METHODS = ("fork", "spawn", "forkserver", "loky")
 
 
@@ -145,7 +146,7 @@ def heap_frozen() -> Iterator[None]:
 
     A collection writes to the header of each object that it looks at: the child would copy the parent's whole heap.
     """
-    if gc.get_freeze_count():  # by the program itself, which is to keep it so
+    if gc.get_freeze_count() > _FROZEN_AT_START:  # by the program itself, which is to keep it so
         yield
         return
     gc.freeze()

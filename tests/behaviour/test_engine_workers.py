@@ -245,7 +245,7 @@ def test_what_the_program_has_the_fork_server_preload_is_in_workers() -> None:
 def test_a_forked_worker_does_not_collect_what_it_inherited(start_method: str) -> None:
     with ProcessPoolExecutor(1, start_method) as pool:
         assert pool.submit(gc.get_freeze_count).result(HANG) > 1000
-    assert gc.get_freeze_count() == 0
+    assert gc.get_freeze_count() < 1000
 
 
 def test_what_the_program_has_frozen_stays_frozen() -> None:
