@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import leaks
-from tests.support import Gate, new_gate
-
-START_METHODS = ("fork", "forkserver", "spawn", "loky")
+from tests.support import START_METHODS, Gate, new_gate
 
 # Workers under spawn and forkserver load the parent's __main__ once more.  Here that is pytest, some tenths
 # of a second for each worker, and no test needs it: what is said of __main__ is tested with programs.

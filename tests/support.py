@@ -26,7 +26,8 @@ HANG = 30.0
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = Path(__file__).resolve().parent / "scripts"
 
-START_METHODS = ("fork", "forkserver", "spawn", "loky")
+# TEST_START_METHODS: some of them only, separated by commas.
+START_METHODS = tuple(os.environ.get("TEST_START_METHODS", "fork,forkserver,spawn,loky").split(","))
 
 T = TypeVar("T")
 

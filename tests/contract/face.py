@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, TypeVar
 
+from tests.support import START_METHODS
+
 T = TypeVar("T")
 
 # Not the standard pool's default before Python 3.14, but the one that it can be trusted with.
 DEFAULT = "forkserver"
 METHODS = {
-    "concurrent.futures": ("fork", "forkserver", "spawn"),
-    "executor": ("fork", "forkserver", "spawn", "loky"),
+    "concurrent.futures": tuple(method for method in START_METHODS if method != "loky"),
+    "executor": START_METHODS,
 }
 
 
