@@ -14,6 +14,7 @@ import subprocess
 import sys
 import unittest
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,9 +95,11 @@ def main() -> None:
     [runner] = sys.argv[1:]
     expected = load_expected()
     hanging = {name for name, difference in expected.items() if difference.hang}
-    records = [run(runner, all_methods(runner) - hanging, LIMIT)]
-    if hanging:
-        records.append(run(runner, hanging, LIMIT_OF_HANGING))
+    with ThreadPoolExecutor() as threads:  # those that hang only wait: the others run meanwhile
+        runs = [threads.submit(run, runner, all_methods(runner) - hanging, LIMIT)]
+        if hanging:
+            runs.append(threads.submit(run, runner, hanging, LIMIT_OF_HANGING))
+    records = [each.result() for each in runs]
     found = [problem for record in records for problem in problems(record, expected)]
     failed = {method_of(name) for record in records for name in record["failures"]}
     found += [f"passes now, take it from {EXPECTED.name}: {name}" for name in sorted(expected.keys() - failed)]
