@@ -378,7 +378,6 @@ class Engine:
     def _settle(self, worker: Worker, records: list[Record]) -> None:
         leases = worker.leases
         learn = self.estimates.learn
-        returned: list[Task] = []
         with self.lock:
             tracer = self.tracer
             durations = self.durations
@@ -402,7 +401,7 @@ class Engine:
                     task.lease = None
                     if rest is not None:
                         worker.tasks_leased -= rest.size()
-                        returned.append(rest)
+                        worker.returned.append(rest)
                     if rest is not task and not task.is_open():
                         self.resolve(task, failed=False)
                     continue
@@ -421,8 +420,6 @@ class Engine:
                 if done:
                     worker.drop(lease)
                     self.resolve(task, failed=error is not None)
-            if returned:
-                self.give_back(returned)
             if records and records[-1][0]:
                 if not self.usable and self._crash is None:
                     self.broken = None
@@ -430,6 +427,8 @@ class Engine:
                 self.supervisor.worked()
             if worker.revoked is not None:
                 worker.settle_revocation()
+            if worker.returned and worker.revoked is None:
+                self.give_back(worker.take_returned())
             self.rest(worker)
             self.hungry[worker.id] = worker
 

@@ -23,7 +23,7 @@ def settle_leases(engine: Engine, worker: Worker, error: WorkerLost) -> bool:
     running = worker.running()
     sentenced = worker.sentenced
     tracer = engine.tracer
-    returned: list[Task] = []
+    returned = worker.take_returned()
     for lease in list(worker.leases.values()):
         worker.drop(lease)
         lease.task.lease = None

@@ -79,7 +79,7 @@ class Revocation:
         with engine.lock:
             if worker.state is WorkerState.DEAD or worker.revoked is None:
                 return
-            engine.give_back(worker.reclaim())
+            engine.give_back([*worker.take_returned(), *worker.reclaim()])
             engine.rest(worker)
             engine.hungry[worker.id] = worker  # it could take nothing while its range was not settled
         engine.loop.call_soon(engine.supervisor.start_needed)

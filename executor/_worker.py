@@ -112,6 +112,7 @@ class Worker:
         "reclaimed",
         "retire_reason",
         "retirement_untold",
+        "returned",
         "revoked",
         "sentenced",
         "slot",
@@ -144,6 +145,7 @@ class Worker:
         self.killed = False  # by us
         self.revoked: tuple[int, int] | None = None  # first and last lease of the range
         self.reclaimed: set[int] = set()  # leases taken back whose SKIPPED has not come
+        self.returned: list[Task] = []  # it has skipped these; they go back together, or their order would be lost
         self.peak_memory: int | None = None
         self.sentenced: tuple[int, int] | None = None  # the lease, and its item, on whose account it is killed
         self.over_memory_lease = -1  # what it ran when it was first seen over its memory quota
@@ -323,6 +325,10 @@ class Worker:
             self.tasks_leased -= task.size()
         self.settle_revocation()
         return tasks
+
+    def take_returned(self) -> list[Task]:
+        returned, self.returned = self.returned, []
+        return returned
 
     def settle_revocation(self) -> None:
         """The range is free again once the worker has spoken on every lease in it."""
