@@ -36,7 +36,9 @@ def install(send: Callable[[bytes], None], state: bytes, *, always: bool) -> Non
     _filters = []  # those of another worker, where this one is its fork
     warnings.showwarning = _show_warning
     if "logging" in sys.modules:
-        _install_for_logging()
+        from . import _log_forwarding
+
+        _log_forwarding.install(send, always=always)
     elif _at_import_of_logging not in sys.meta_path:
         sys.meta_path.insert(0, _at_import_of_logging)
     apply(state)
@@ -67,7 +69,7 @@ def leave() -> None:
 # --- logging --------------------------------------------------------------------------------------------------
 
 
-def _install_for_logging() -> None:
+def _begin_with_logging() -> None:
     from . import _log_forwarding
 
     if _send is not None:
@@ -105,7 +107,7 @@ class _AtImport:
         _current.undisturbed(self._then)
 
 
-_at_import_of_logging: Any = _AtImport("logging", _install_for_logging)
+_at_import_of_logging: Any = _AtImport("logging", _begin_with_logging)
 
 
 # --- warnings -------------------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ import logging
 import pickle
 import traceback
 
+from ._pickling import PLAIN
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["dump_record", "dump_warning", "load_record", "load_warning"]
 
-_PLAIN = frozenset((int, float, bool, str, bytes, type(None)))
 _OWN = frozenset(("msg", "args", "exc_info", "exc_text"))
 
 
@@ -32,17 +33,17 @@ def dump_record(record: logging.LogRecord) -> bytes:
     for name, value in record.__dict__.items():
         if name in _OWN:
             continue
-        data = None if type(value) in _PLAIN else _pickled(value)
+        data = None if type(value) in PLAIN else _pickled(value)
         if data is not None:
             pickles[name] = data
         else:
-            fields[name] = value if type(value) in _PLAIN else _safely(repr, value)
+            fields[name] = value if type(value) in PLAIN else _safely(repr, value)
     fields["exc_text"] = record.exc_text
     if record.exc_info and not record.exc_text:
         fields["exc_text"] = _safely(_format, record.exc_info)
     text = call = None
     msg, args = record.msg, record.args
-    if type(msg) is str and (not args or (type(args) is tuple and _PLAIN.issuperset(map(type, args)))):
+    if type(msg) is str and (not args or (type(args) is tuple and PLAIN.issuperset(map(type, args)))):
         fields["msg"], fields["args"] = msg, args
     else:
         text = _safely(_message, record)
