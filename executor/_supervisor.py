@@ -65,6 +65,7 @@ __all__ = ["Supervisor"]
 
 _EXIT_CODE_WITHIN = 1.0  # seconds from a worker's end to its exit code, before it is given up
 _FAILED_STARTS = 5  # in a row, at most
+_MORE_AFTER = 0.5  # seconds from a failed start to the next, while other workers do the work
 _RESIZED = "resized"
 _RETIRE_WITHIN = 5.0  # seconds that the interpreter of a retired worker may take to end, after its finalizer
 
@@ -85,7 +86,8 @@ class Supervisor:
         self._oom = OomKills()
         self._deaths = 0  # unexplained ones since a worker last did something
         self._failed_starts = 0  # in a row
-        self._not_before = 0.0
+        self._not_before = 0.0  # no start before that
+        self._due_at = 0.0  # for when `start_needed` was last put off
         self._replaces = settings.quota.replaces
         self._stopping = False
 
@@ -145,12 +147,18 @@ class Supervisor:
                 return
             now = monotonic()
             if now < self._not_before:
-                self._loop.call_at(self._not_before, self.start_needed)
+                self._start_later()
                 return
             self._next_id += 1
             worker = self.workers[self._next_id] = Worker(self._next_id, now)
         if self._launch(worker):
             self._loop.call_soon(self.start_needed)
+
+    def _start_later(self) -> None:
+        """One timer, however many tasks are submitted meanwhile. With the lock."""
+        if self._due_at != self._not_before:
+            self._due_at = self._not_before
+            self._loop.call_at(self._not_before, self.start_needed)
 
     def _launch(self, worker: Worker) -> bool:
         settings = self._settings
@@ -173,12 +181,17 @@ class Supervisor:
         return True
 
     def _start_failed(self, worker: Worker, error: BaseException) -> None:
-        """The process could not be made: no memory, no descriptors, arguments that cannot be pickled."""
+        """The process could not be made: no memory, no descriptors; Python 3.12 does not fork any more once the program
+        has come to its end.
+        """
         tell("%s could not be started: %r", worker.name, error)
         with self._loop.lock:
             del self.workers[worker.id]
             worker.discard()
-            self._count_death(f"could not be started: {error}", error, decisive=not isinstance(error, OSError))
+            if self.serving() and not self._lacks_slot():  # fewer than are wanted, but they do the work
+                self._not_before = monotonic() + _MORE_AFTER
+            else:
+                self._count_death(f"could not be started: {error}", error, decisive=not isinstance(error, OSError))
         self._loop.call_soon(self.start_needed)
 
     def _set_up(self, worker: Worker) -> bool:
@@ -293,6 +306,7 @@ class Supervisor:
         if not worker.announced:
             worker.announced = True
             tell("%s (pid %s) started", worker.name, worker.pid)
+            self._tell_retirement_now(worker)
         fd = worker.pidfd if worker.pidfd >= 0 else worker.process.sentinel
         self._loop.watch(fd, READ, partial(self._on_end, worker))
 
@@ -466,8 +480,8 @@ class Supervisor:
             self._loop.call_soon(partial(self._tell_retirement_now, worker))
 
     def _tell_retirement_now(self, worker: Worker) -> None:
-        """Without the lock. Once, and before its end is told."""
-        if worker.retirement_untold:
+        """Without the lock. Once, after its start and before its end, both of which tell its pid."""
+        if worker.retirement_untold and worker.announced:
             worker.retirement_untold = False
             tell("%s (pid %s) retires: %s", worker.name, worker.pid, worker.retire_reason)
 
