@@ -23,7 +23,8 @@ def cancel(engine: Engine, task: Any) -> bool:
         leased = task.lease is not None and task.is_open()
         worker = task.lease[0] if leased else None
     if worker is not None:
-        engine.revocation.hold_back(task, worker)
+        engine.revocation.recall(task, worker)
+        engine.call_back()
     with engine.lock:
         if not task.is_open():
             cancelled: bool = task.cancelled()

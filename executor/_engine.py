@@ -476,8 +476,9 @@ class Engine:
     def give_back(self, tasks: list[Task]) -> None:
         """To the front of the queue: another worker may take them now. With the lock."""
         tasks = [task for task in tasks if task.is_open()]
+        recalled = self.revocation.recalled
         for task in tasks:
-            if task.session.abandoned:
+            if task.session.abandoned or task in recalled:
                 task.mark_cancelled()
                 self.resolve(task, failed=False)
         self.backlog.give_back(task for task in tasks if task.is_open())

@@ -13,14 +13,14 @@ from ._worker import Worker, WorkerState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from ._engine import Engine
+    from ._task import Task
 
 __all__ = ["Revocation"]
 
 _STUCK_AFTER = 0.003  # seconds after which the leases behind a running task are taken back
 _PAUSE = 0.001  # seconds; longer than any store buffer holds a write
+_RECALL_WITHIN = 1.0  # seconds; not reached unless the loop's thread gets no time
 
 
 class Revocation:
@@ -28,6 +28,7 @@ class Revocation:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.recalled: set[Task] = set()  # they are to be cancelled if they come back. Guarded by the engine's lock
 
     def mind_progress(self, worker: Worker) -> None:
         """A worker that holds several leases may turn out to be busy with a long one. With the lock."""
@@ -84,20 +85,27 @@ class Revocation:
             engine.hungry[worker.id] = worker  # it could take nothing while its range was not settled
         engine.loop.call_soon(engine.supervisor.start_needed)
 
-    def hold_back(self, task: Any, worker: Worker) -> None:
-        """Wait, about a millisecond, until a leased task has either begun or been taken back. Any thread."""
-        loop = self._engine.loop
-        with self._engine.lock:
-            if task.lease is None or task.lease[1] <= worker.words_running():
-                return
-            self.revoke(worker)
-        waiters = task.session.waiters
+    def recall(self, task: Task, worker: Worker) -> None:
+        """Wait, about a millisecond, until a leased task has begun or come back: then it is cancelled. Any thread.
+
+        In the backlog it would be leased again before the caller has had a look at it.
+        """
+        engine = self._engine
 
         def settled() -> bool:
             lease = task.lease
-            return lease is None or lease[0] is not worker or lease[1] <= worker.words_running() or not task.is_open()
+            return lease is None or lease[1] <= worker.words_running() or not task.is_open()
 
-        loop.wait(settled, monotonic() + 1.0, lambda: waiters)
+        with engine.lock:
+            if settled():
+                return
+            self.recalled.add(task)
+            self.revoke(worker)
+        give_up = monotonic() + _RECALL_WITHIN
+        while not settled() and monotonic() < give_up:
+            engine.loop.wait(settled, monotonic() + _PAUSE, list)  # a task begins without a word
+        with engine.lock:
+            self.recalled.discard(task)
 
 
 def _holds_run(worker: Worker) -> bool:

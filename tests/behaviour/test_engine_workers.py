@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import loky
@@ -20,11 +21,12 @@ from executor import (
     CancelledError,
     Future,
     ProcessPoolExecutor,
+    _revocation,
     as_completed,
     wait,
 )
 from tests import deaths
-from tests.support import HANG, Gate, alive, cases, eventually, new_gate, wait_gone
+from tests.support import HANG, Gate, alive, cases, eventually, new_gate, wait_gone, wait_stopped
 
 
 def test_one_task_starts_one_worker(start_method: str) -> None:
@@ -201,6 +203,32 @@ def test_a_task_that_is_leased_but_not_begun_can_be_cancelled(gate: Gate) -> Non
         assert running.result(HANG) is None
         assert pool.submit(operator.neg, 1).result(HANG) == -1
     assert [note for _, note in gate.arrivals()] == ["running"]
+
+
+@pytest.mark.parametrize("leader", ["the caller", "another thread"])
+def test_a_task_that_its_worker_cannot_begin_can_be_cancelled(
+    leader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_revocation, "_RECALL_WITHIN", 10 * HANG)  # who waits for it is told, and does not give up
+    ran = new_gate(tmp_path)
+    with ProcessPoolExecutor(1) as pool:
+        pid = pool.submit(os.getpid).result(HANG)
+        os.kill(pid, signal.SIGSTOP)
+        wait_stopped(pid)
+        leased, behind = pool.submit(ran.arrive), pool.submit(operator.neg, 1)
+        waiting = threading.Thread(target=behind.result)
+        if leader == "another thread":
+            waiting.start()
+            eventually(lambda: pool._session.engine.loop._leading)
+        called: list[Future[object]] = []
+        leased.add_done_callback(called.append)
+        assert leased.cancel()
+        assert called == [leased]
+        os.kill(pid, signal.SIGCONT)
+        assert behind.result(HANG) == -1
+        if waiting.ident is not None:
+            waiting.join(HANG)
+    assert ran.arrivals() == []
 
 
 def test_running_is_told_while_it_runs_and_not_before(start_method: str, gate: Gate) -> None:
