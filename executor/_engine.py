@@ -28,6 +28,7 @@ from ._policy import Estimates
 from ._records import read_records
 from ._resources import Tokens
 from ._revocation import Revocation
+from ._series import is_series
 from ._spin import cores
 from ._supervisor import Supervisor
 from ._watch import Watch
@@ -381,7 +382,7 @@ class Engine:
         with self.lock:
             tracer = self.tracer
             durations = self.durations
-            observed = tracer is not None or durations is not None
+            observed = self.observed()
             for word, kind, value, error, started, duration, size in records:
                 if not word:
                     self._on_note(worker, kind, value, error)
@@ -395,6 +396,11 @@ class Engine:
                 sentenced = worker.sentenced
                 if sentenced is not None and number == sentenced[0] and word >> 32 >= sentenced[1]:
                     continue  # too late: its time was over, or it was stopped, before
+                if is_series(kind):
+                    if sentenced is not None and number == sentenced[0]:
+                        del value[sentenced[1] - (word >> 32) :]
+                    self._settle_series(worker, lease, word >> 32, value, started, duration)
+                    continue
                 if kind == Kind.SKIPPED:
                     rest = task.cut(word >> 32)
                     worker.drop(lease)
@@ -431,6 +437,35 @@ class Engine:
                 self.give_back(worker.take_returned())
             self.rest(worker)
             self.hungry[worker.id] = worker
+
+    def _settle_series(
+        self, worker: Worker, lease: Lease, item: int, values: list[Any], started: int, duration: int
+    ) -> None:
+        """The results of consecutive items of a run. With the lock."""
+        if not values:
+            return
+        run: Any = lease.task
+        each = duration // len(values)
+        known = run.done
+        count = run.outcomes(item, values)
+        if count and duration:
+            self.estimates.learn(lease.key, each / 1e9)
+            self._mean += (each / 1e9 - self._mean) / 16
+        worker.tasks_done += count
+        if self.observed():  # since the run was leased: otherwise each would have been timed
+            for number in range(known, known + count):
+                if self.durations is not None:
+                    self.durations.add(each)
+                if self.tracer is not None:
+                    self.tracer.outcome(worker, lease, number, None, started, each, 8)
+                started += each
+        if count and not run.is_open():
+            worker.drop(lease)
+            self.resolve(run, failed=False)
+
+    def observed(self) -> bool:
+        """Whether somebody wants to know how long each task takes."""
+        return self.tracer is not None or self.durations is not None
 
     def settle_unsent(self, worker: Worker, outcomes: bytes) -> None:
         records = read_records(worker, outcomes, [], self._notes, self.tracer)

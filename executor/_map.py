@@ -17,7 +17,7 @@ from time import monotonic
 
 from ._current import function_name
 from ._errors import Attempt
-from ._messages import ALL_ITEMS
+from ._messages import ALL_ITEMS, STAR, TIMED
 from ._pickling import PLAIN, encode, encode_call
 from ._policy import Estimates
 from ._task import Task
@@ -43,6 +43,15 @@ class _Raised:
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
+
+
+class _Series:
+    """Consecutive results, the last first."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: list[Any]) -> None:
+        self.values = values
 
 
 class MapRun(Task):
@@ -126,9 +135,10 @@ class MapRun(Task):
             payload, fds = encode_call((self.map.fn, args, {}), main_by_value=self.session.main_by_value)
             return (lease, payload) if fds is None else (lease, payload, len(fds)), fds or []
         fn = self.map.encoded_fn()
+        how = (STAR if star else 0) | (TIMED if self.options.watched or self.session.engine.observed() else 0)
         # Plain values cannot be changed, so one pickle may hold them all; others must not share objects across items.
         if not star and PLAIN.issuperset(map(type, items)):
-            return (lease, fn, False, pickle.dumps(items, 5)), []
+            return (lease, fn, how, pickle.dumps(items, 5)), []
         parts = []
         for item in items:
             part = encode(item, main_by_value=self.session.main_by_value)
@@ -136,7 +146,7 @@ class MapRun(Task):
                 part.close()
                 raise ValueError("large items go one by one")
             parts.append(part)
-        return (lease, fn, star, parts), []
+        return (lease, fn, how, parts), []
 
     def note_unpicklable(self, error: BaseException) -> None:
         from ._unpicklable import note_argument
@@ -160,6 +170,15 @@ class MapRun(Task):
         self.map.put(self.first + item, value if error is None else _Raised(error))
         self.done = item + 1
         return self.done == len(self.items)
+
+    def outcomes(self, item: int, values: list[Any]) -> int:
+        """The results of a series of items, from that one on: how many were not known. With the lock."""
+        if item < self.done:
+            values = values[self.done - item :]
+        if values:
+            self.map.put_series(self.first + self.done, values)
+            self.done += len(values)
+        return len(values)
 
     def fail(self, error: BaseException) -> None:
         for item in range(self.done, len(self.items)):
@@ -349,8 +368,23 @@ class Map(Task):
                 session.queue_callback(self.options, value, None, self, number)
         if self.bar is not None:
             self.bar.count(number, type(value) is _Raised)
+        self._wake(number)
+
+    def put_series(self, number: int, values: list[Any]) -> None:
+        """With the lock."""
+        if self._buffersize is not None or self.options.calls_back or self.bar is not None:
+            for each, value in enumerate(values, number):
+                self.put(each, value)
+            return
+        self.session.done += len(values)
+        values.reverse()
+        self._results[number] = _Series(values)
+        self._wake(number)
+
+    def _wake(self, number: int) -> None:
+        """The result of that item has come. With the lock."""
         if self.waiters and number == self._next:
-            session.engine.loop.note_woken()
+            self.session.engine.loop.note_woken()
             for parked in self.waiters:
                 parked.wake()
 
@@ -367,6 +401,7 @@ class Map(Task):
         results = self._results
         loop = self.session.engine.loop
         eager = self._buffersize is not None
+        due = 0  # when to read on
         try:
             while True:
                 number = self._next
@@ -378,12 +413,18 @@ class Map(Task):
                     if not self.session.wait(lambda: number in results, deadline, self._waiters):  # noqa: B023
                         raise TimeoutError()
                 value = results.pop(number)
-                self._next = number + 1
+                self._next = number + (len(value.values) if type(value) is _Series else 1)
                 if eager:
                     self.refill()
-                elif not number % _AT_ONCE:
+                elif number >= due:
+                    due = self._next + _AT_ONCE
                     self.refill()
                     loop.poll()
+                if type(value) is _Series:
+                    values = value.values
+                    while values:
+                        yield values.pop()
+                    continue
                 if type(value) is _Raised:
                     if not return_exceptions:
                         raise value.error

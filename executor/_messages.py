@@ -14,7 +14,8 @@ A call is one of
                                                          with a name of its own, of (args, kwargs) (`_named`)
     (lease, payload, n)                                  a parcel with n descriptors (`_pickling`)
     (lease, payload, n, name, attempt)                   the same (n is None: no parcel), with what `current_task` tells
-    (lease, fn payload, star, items)                     a run of map items: a pickled list, or a list of pickles
+    (lease, fn payload, how, items)                      a run of map items: a pickled list, or a list of pickles;
+                                                         how: STAR (an item is all arguments) | TIMED (each on its own)
 
 To the parent go records: a header and a payload each, many to a frame, so that they can lie in shared memory
 until they are sent (`_status`):
@@ -24,6 +25,8 @@ until they are sent (`_status`):
     RETURNED RAISED   the outcome of a lease: the pickled value or exception (of a run: of the item whose
                       index is in the upper half of the lease word)
     SKIPPED           this lease was revoked and has not run (of a run: from that item on)
+    INTS FLOATS       the outcomes of consecutive items of a run: as many numbers, eight bytes each (`_series`). The
+    BOOLS NONES       lease word has the index of the first, start and duration are those of all together
     READY FAILED      lease 0: the initializer has run, or how it failed
     DONE              lease 0: the finalizer has run; only the end of the interpreter is to come
     LOG               lease 0: a log record or a warning (`_log_records`); in the place of the start its number, from 1,
@@ -37,11 +40,25 @@ from __future__ import annotations
 
 from struct import Struct
 
-__all__ = ["ALL_ITEMS", "CALLS", "HEADER", "LOGGING", "RETIRE", "SETUP", "SLOT", "Kind", "pad", "record"]
+__all__ = [
+    "ALL_ITEMS",
+    "CALLS",
+    "HEADER",
+    "LOGGING",
+    "RETIRE",
+    "SETUP",
+    "SLOT",
+    "STAR",
+    "TIMED",
+    "Kind",
+    "pad",
+    "record",
+]
 
 SETUP, SLOT, CALLS, RETIRE, LOGGING = range(5)
 
 HEADER = Struct("=QQQQ")
+STAR, TIMED = 1, 2
 ALL_ITEMS = 0xFFFFFFFF  # instead of an item's index: all of the run that has no outcome yet
 
 
@@ -56,6 +73,10 @@ class Kind:
     NOTE = 6
     DONE = 7
     LOG = 8
+    INTS = 9
+    FLOATS = 10
+    BOOLS = 11
+    NONES = 12
     PARCEL = 128
 
 

@@ -9,6 +9,7 @@ from ._exceptions import load_exception
 from ._interrupt import reaches_here
 from ._messages import HEADER, Kind, pad
 from ._pickling import decode_parcel
+from ._series import is_series, load_series
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ def read_records(
                 continue
             elif kind == Kind.NOTE:
                 value = loads(data)
+            elif is_series(kind):
+                value = load_series(kind, data)
         except BaseException as failure:
             if reaches_here(failure):
                 raise

@@ -10,6 +10,9 @@
              SOFT      the lease whose soft time limit is reached
              SENT      how often the outcome area was sent, to be filled anew
              CLOSED    not 0 once the parent has seen the channel's end: nothing more can be sent
+             SERIES    lease | first item << 32: a series of results is gathered (`_series`), 0 when there is none
+             TYPE      of what type they are, a kind of record
+    series   the results of that series, a word each
     outcomes outcomes that are ready but not yet sent: what a worker that dies leaves here is not lost
     log      what faulthandler writes: the end of the file
 
@@ -38,22 +41,27 @@ __all__ = [
     "REVOKED",
     "RUNNING",
     "SENT",
+    "SERIES",
+    "SERIES_BYTES",
     "SOFT",
     "STARTED",
+    "TYPE",
     "StatusBlock",
 ]
 
-RUNNING, STARTED, FINISHED, REVOKED, ITEM, CUT, FILLED, SOFT, CLOSED, SENT = range(10)
-AREA_OFFSET = 4096
+RUNNING, STARTED, FINISHED, REVOKED, ITEM, CUT, FILLED, SOFT, CLOSED, SENT, SERIES, TYPE = range(12)
+_WORDS_BYTES = 4096
+SERIES_BYTES = 32 * 1024
+AREA_OFFSET = _WORDS_BYTES + SERIES_BYTES
 AREA_BYTES = 256 * 1024
 LOG_OFFSET = AREA_OFFSET + AREA_BYTES
 _LOG_MOST = 64 * 1024
 
 
 class StatusBlock:
-    """One side's view of the page. ``words`` and ``area`` are memoryviews; ``fd`` the file behind them."""
+    """One side's view of the page. ``words``, ``series`` and ``area`` are memoryviews; ``fd`` the file behind them."""
 
-    __slots__ = ("_map", "area", "fd", "words")
+    __slots__ = ("_map", "area", "fd", "series", "words")
 
     def __init__(self, fd: int | None = None) -> None:
         if fd is None:
@@ -63,7 +71,8 @@ class StatusBlock:
         self.fd = fd
         self._map = mmap.mmap(fd, LOG_OFFSET)
         view = memoryview(self._map)
-        self.words = view[:AREA_OFFSET].cast("Q")
+        self.words = view[:_WORDS_BYTES].cast("Q")
+        self.series = view[_WORDS_BYTES:AREA_OFFSET]
         self.area = view[AREA_OFFSET:]
 
     def read_log(self) -> str:
@@ -78,6 +87,7 @@ class StatusBlock:
     def close(self) -> None:
         if self.fd >= 0:
             self.words.release()
+            self.series.release()
             self.area.release()
             try:
                 self._map.close()

@@ -15,8 +15,9 @@ from ._channel import Channel
 from ._forksafety import disown, own
 from ._messages import CALLS, LOGGING, RETIRE, SETUP, SLOT
 from ._pickling import Parcel
+from ._series import unsent_series
 from ._start import WORKER_NAME, heap_frozen, make_process, path_of_main, sigint_blocked, without_false_main
-from ._status import CUT, FILLED, ITEM, REVOKED, RUNNING, STARTED, StatusBlock
+from ._status import CUT, FILLED, ITEM, REVOKED, RUNNING, SERIES, STARTED, StatusBlock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -277,9 +278,14 @@ class Worker:
         return self.channel.flush()
 
     def unsent_outcomes(self) -> bytes:
-        """A copy of the records that the worker has put into shared memory and not sent yet."""
+        """A copy of the records that the worker has put into shared memory and not sent yet; none if it lives and goes
+        on meanwhile.
+        """
         assert self.block is not None
-        return bytes(self.block.area[16 : max(16, self.block.words[FILLED])])
+        words = self.block.words
+        series = words[SERIES]
+        records = bytes(self.block.area[16 : max(16, words[FILLED])]) + unsent_series(self.block)
+        return records if words[SERIES] == series else b""
 
     # --- revocation (the protocol: ARCHITECTURE.md) ---------------------------------------------------------
 

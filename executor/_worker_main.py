@@ -21,9 +21,10 @@ import time
 from . import _current, _forwarding, _main_globals, _pickling
 from ._channel import WorkerChannel
 from ._exceptions import dump_exception
-from ._messages import ALL_ITEMS, CALLS, LOGGING, RETIRE, SLOT, Kind
+from ._messages import ALL_ITEMS, CALLS, LOGGING, RETIRE, SLOT, STAR, TIMED, Kind
 from ._outcomes import EXIT_CHANNEL_LOST, Outcomes
-from ._pickling import Parcel, decode_call, decode_parcel, encode
+from ._pickling import Parcel, decode_call, decode_parcel
+from ._series import GROUP, Series
 from ._status import CUT, FINISHED, ITEM, REVOKED, RUNNING, SOFT, STARTED, StatusBlock
 from ._worker_output import write_whole_lines
 
@@ -41,6 +42,7 @@ DUMP_SIGNAL = getattr(signal, "SIGRTMIN", signal.SIGUSR1) + (11 if hasattr(signa
 SOFT_SIGNAL = getattr(signal, "SIGRTMIN", signal.SIGUSR2) + (12 if hasattr(signal, "SIGRTMIN") else 0)
 _FLUSH_AFTER = 500_000  # nanoseconds that an outcome may wait while more calls are in hand
 _LOW = 0xFFFFFFFF
+_GROUP_TAKES = 25_000  # nanoseconds that a group of quick items may take, if they go on as before
 _SMALL = frozenset((int, float, bool, type(None)))  # nothing in these needs a closer look
 
 
@@ -113,6 +115,18 @@ def _watch(lifeline: int) -> None:
     os._exit(EXIT_CHANNEL_LOST)
 
 
+class _Raised:
+    """An exception in the place of a result."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+
+_GATHERED, _CUT = object(), object()  # in the place of a result: there is none left, it has not begun
+
+
 class _Worker:
     """The worker's own state. For the thread that runs tasks."""
 
@@ -120,6 +134,7 @@ class _Worker:
         self._channel = WorkerChannel(sock)
         self._words: memoryview
         self._outcomes: Outcomes
+        self._series: Series
         self._flushed = 0  # when it was last sent
         self._in_call = False  # a soft timeout may be raised now
         self._is_late = False  # it is to be raised when the call begins
@@ -139,6 +154,7 @@ class _Worker:
         block = StatusBlock(status)
         self._words = block.words
         self._outcomes = Outcomes(self._channel, block)
+        self._series = Series(block, self._outcomes)
         os.register_at_fork(after_in_child=self._mark_forked)
         faulthandler.enable(file=status, all_threads=True)
         if hasattr(faulthandler, "register"):
@@ -260,7 +276,7 @@ class _Worker:
 
     def _run_call(self, lease: int, payload: Any, fds: list[int] | None, started: int, about: tuple[Any, ...]) -> int:
         """Run one task and put its outcome; returns the time it ended."""
-        kind = Kind.RETURNED
+        kind: int
         data: bytes | Parcel
         try:
             try:
@@ -273,49 +289,124 @@ class _Worker:
                 value = fn(*args, **kwargs)
             finally:
                 self._in_call = False  # a soft timeout that comes just before this is caught below, none comes after
-            data = pickle.dumps(value, 5) if type(value) in _SMALL else self._encode(value)
         except BaseException as error:
-            kind = Kind.RAISED
-            if _is_of_encode(error):
-                _note_result(error, fn, value)
-            data = dump_exception(error)
+            kind, data = Kind.RAISED, dump_exception(error)
+        else:
+            kind, data = self._encoded(fn, value)
         now = time.monotonic_ns()
         if not self._outcomes.forked:
             self._outcomes.put(lease, kind, data, started, now - started)
         _current._call = None
         return now
 
+    def _encoded(self, fn: Any, value: object) -> tuple[int, bytes | Parcel]:
+        """The kind and the payload of the record for what ``fn`` has returned."""
+        try:
+            return Kind.RETURNED, pickle.dumps(value, 5) if type(value) in _SMALL else self._encode(value)
+        except BaseException as error:
+            from ._unpicklable import note_result
+
+            note_result(error, fn, value)
+            return Kind.RAISED, dump_exception(error)
+
     # --- runs of map items --------------------------------------------------------------------------------
 
     def _run_items(self, call: tuple[Any, ...], now: int) -> int:
-        lease, payload, star, items = call
+        lease, payload, how, items = call
         words = self._words
+        load: Any = None
         try:
             fn = pickle.loads(payload)
             if isinstance(items, bytes):
                 items = pickle.loads(items)
-                load = None
             else:
                 load = pickle.loads
         except BaseException as error:
             self._outcomes.put(lease | ALL_ITEMS << 32, Kind.RAISED, dump_exception(error))
             return time.monotonic_ns()
         _current._call = fn
-        for index, item in enumerate(items):
+        star = bool(how & STAR)
+        done = 0
+        if not how & TIMED:
+            done, now = self._run_plain(lease, fn, items, load, star, now)
+        for index in range(done, len(items)):
             words[STARTED] = now
             words[ITEM] = index
             cut = words[CUT]
             if cut and cut >> 32 == lease and index >= cut & _LOW:
                 self._outcomes.put(lease | index << 32, Kind.SKIPPED, b"")
                 break
-            now = self._run_item(lease | index << 32, fn, item, load, star, now)
+            now = self._run_item(lease | index << 32, fn, items[index], load, star, now)
             if self._outcomes.forked:
                 _leave_forked_child()
         _current._call = None
         return now
 
+    def _run_plain(self, lease: int, fn: Any, items: list[Any], load: Any, star: bool, now: int) -> tuple[int, int]:
+        """Run items as long as their results are plain, which gather in series: how many it ran, and the time.
+
+        What each of them takes is not known: the clock is looked at between groups of quick ones.
+        """
+        outcomes, series = self._outcomes, self._series
+        done, most = 0, 1
+        while done < len(items):
+            first = done
+            done, value = self._gather(lease, fn, items, load, star, first, min(len(items), first + most))
+            started, now = now, time.monotonic_ns()
+            self._words[STARTED] = now
+            if value is _CUT:
+                break
+            if value is not _GATHERED:  # the first of its type
+                series.end(now)
+                word = lease | done << 32
+                done += 1
+                if type(value) is _Raised:
+                    outcomes.put(word, Kind.RAISED, value.data, started, now - started)
+                elif not series.begin(word, value, started):
+                    outcomes.put(word, *self._encoded(fn, value), started, now - started)
+                    break
+            if series.is_full():
+                series.end(now)
+            if now - self._flushed > _FLUSH_AFTER:
+                series.end(now)
+                outcomes.flush()
+                self._flushed = now
+            most = max(1, min(GROUP, (done - first) * _GROUP_TAKES // (now - started + 1)))
+        series.end(now)
+        return done, now
+
+    def _gather(
+        self, lease: int, fn: Any, items: list[Any], load: Any, star: bool, first: int, stop: int
+    ) -> tuple[int, Any]:
+        """Run items from ``first`` while their results are of the series' type: where that ended, and with what."""
+        words, outcomes, series = self._words, self._outcomes, self._series
+        slots, kind, count = series.slots, series.type, series.count
+        try:
+            for index in range(first, stop):
+                words[ITEM] = index
+                cut = words[CUT]
+                if cut and cut >> 32 == lease and index >= cut & _LOW:
+                    return index, _CUT
+                try:
+                    item = items[index] if load is None else load(items[index])
+                    value = fn(*item) if star else fn(item)
+                except BaseException as error:
+                    value = _Raised(dump_exception(error))
+                if outcomes.forked:
+                    _leave_forked_child()
+                if type(value) is not kind:
+                    return index, value
+                try:
+                    slots[count] = value
+                except ValueError:  # an int of more than 64 bits
+                    return index, value
+                count += 1
+            return stop, _GATHERED
+        finally:
+            series.count = count
+
     def _run_item(self, lease: int, fn: Any, item: Any, load: Any, star: bool, started: int) -> int:
-        kind = Kind.RETURNED
+        kind: int
         data: bytes | Parcel
         try:
             try:
@@ -328,12 +419,10 @@ class _Worker:
                 value = fn(*item) if star else fn(item)
             finally:
                 self._in_call = False
-            data = pickle.dumps(value, 5) if type(value) in _SMALL else self._encode(value)
         except BaseException as error:
-            kind = Kind.RAISED
-            if _is_of_encode(error):
-                _note_result(error, fn, value)
-            data = dump_exception(error)
+            kind, data = Kind.RAISED, dump_exception(error)
+        else:
+            kind, data = self._encoded(fn, value)
         now = time.monotonic_ns()
         if not self._outcomes.forked:
             self._outcomes.put(lease, kind, data, started, now - started)
@@ -341,18 +430,6 @@ class _Worker:
                 self._outcomes.flush()
                 self._flushed = now
         return now
-
-
-def _is_of_encode(error: BaseException) -> bool:
-    """Whether it was raised where a result is pickled, not by the task."""
-    outer = error.__traceback__
-    return outer is not None and outer.tb_next is not None and outer.tb_next.tb_frame.f_code is encode.__code__
-
-
-def _note_result(error: BaseException, fn: Any, value: object) -> None:
-    from ._unpicklable import note_result
-
-    note_result(error, fn, value)
 
 
 def _leave_forked_child() -> None:
