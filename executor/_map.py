@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import pickle
 from collections import deque
-from itertools import islice
+from itertools import chain, islice
 from time import monotonic
 
 from ._current import function_name
@@ -24,7 +24,7 @@ from ._task import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from typing import Any
 
     from ._options import Options
@@ -33,7 +33,11 @@ if TYPE_CHECKING:
 __all__ = ["LOOK_AHEAD", "Map"]
 
 LOOK_AHEAD = 10_000  # items read ahead of the results that were fetched, where the caller sets no buffersize
-_AT_ONCE = 256  # items read from the input under one acquisition of the lock
+_AT_ONCE = 64  # items that are read before they go on: at first,
+_MOST_AT_ONCE = LOOK_AHEAD // 4  # and in the end,
+_READ_WITHIN = 0.0005  # if reading them takes no more seconds
+_POLL_EVERY = 256  # results fetched between two looks at what else has come
+_OVERHEAD = 2e-7  # seconds that an item costs beside its own time
 
 
 class _Raised:
@@ -46,7 +50,7 @@ class _Raised:
 
 
 class _Series:
-    """Consecutive results, the last first."""
+    """Consecutive results, plain numbers all of them."""
 
     __slots__ = ("values",)
 
@@ -54,12 +58,58 @@ class _Series:
         self.values = values
 
 
+class Results(chain["Any"]):
+    """What `map` returns. Results come in lists from a generator; handing out each takes no bytecode of ours."""
+
+    lists: Generator[Iterable[Any], None, None]
+
+    @classmethod
+    def of(cls, lists: Generator[Iterable[Any], None, None]) -> Results:
+        results: Results = cls.from_iterable(lists)  # type: ignore[assignment]  # typeshed: a chain
+        results.lists = lists
+        return results
+
+    def close(self) -> None:
+        """Give up the results not fetched; what has not begun does not begin any more."""
+        self.lists.close()
+
+
+class _Pending:
+    """Items that were read and not leased, in the lists that they were read in."""
+
+    __slots__ = ("_lists", "count")
+
+    def __init__(self) -> None:
+        self._lists: deque[list[Any]] = deque()
+        self.count = 0
+
+    def add(self, items: list[Any]) -> None:
+        self._lists.append(items)
+        self.count += len(items)
+
+    def take(self, most: int) -> list[Any]:
+        """The first of them, at most so many."""
+        lists = self._lists
+        taken = lists.popleft()
+        while len(taken) < most and lists:
+            taken += lists.popleft()
+        if len(taken) > most:
+            lists.appendleft(taken[most:])
+            del taken[most:]
+        self.count -= len(taken)
+        return taken
+
+    def clear(self) -> None:
+        self._lists.clear()
+        self.count = 0
+
+
 class MapRun(Task):
     """Items ``first`` to ``first + len(items) - 1`` of a map. Outcomes come in order; ``done`` counts them."""
 
     __slots__ = ("attempts", "done", "first", "items", "lease", "map", "options", "session", "splits")
 
-    overhead = 1e-6
+    overhead = _OVERHEAD
 
     def __init__(self, map: Map, first: int, items: list[Any], attempts: tuple[Attempt, ...] = ()) -> None:
         self.map = map
@@ -70,7 +120,7 @@ class MapRun(Task):
         self.lease = None
         self.session = map.session
         self.options = map.options
-        self.splits = len(items) > 1 and map.chunksize == 1
+        self.splits = len(items) > map.chunksize
         self.session.outstanding += 1
 
     def name(self) -> str:
@@ -87,6 +137,7 @@ class MapRun(Task):
         return len(self.items)
 
     def portion(self, most: int) -> Task:
+        most = self.map.whole_chunks(most)
         part = MapRun(self.map, self.first, self.items[:most], self.attempts)
         self.items = self.items[most:]
         self.first += most
@@ -198,6 +249,7 @@ class Map(Task):
     """Fields are guarded by the engine's lock; the input is read by the thread that fetches results."""
 
     __slots__ = (
+        "_at_once",
         "_buffersize",
         "_encoded_fn",
         "_exhausted",
@@ -222,7 +274,7 @@ class Map(Task):
         "waiters",
     )
 
-    overhead = 1e-6
+    overhead = _OVERHEAD
     splits = True
 
     def __init__(
@@ -245,10 +297,11 @@ class Map(Task):
         self.attempts = ()
         self.lease = None
         self.traced: Any = None
-        self.pending: deque[Any] = deque()  # read and not leased
+        self.pending = _Pending()
         self.waiters: list[Any] = []
         self.closed = False
         self._buffersize = buffersize
+        self._at_once = _AT_ONCE
         if options.placed:
             session.check_placement(options)
         if options.calls_back:
@@ -271,17 +324,20 @@ class Map(Task):
         return self.key
 
     def size(self) -> int:
-        return len(self.pending)
+        return self.pending.count
 
     def is_open(self) -> bool:
-        return bool(self.pending)
+        return self.pending.count > 0
+
+    def whole_chunks(self, most: int) -> int:
+        """How many items a run is to have that should have no more than ``most``."""
+        return max(1, most // self.chunksize) * self.chunksize
 
     def portion(self, most: int) -> Task:
-        size = self.chunksize if self.chunksize > 1 else most
         pending = self.pending
-        first = self._read - len(pending)
-        run = MapRun(self, first, [pending.popleft() for _ in range(min(size, len(pending)))])
-        if not pending:
+        first = self._read - pending.count
+        run = MapRun(self, first, pending.take(self.whole_chunks(most)))
+        if not pending.count:
             self._dequeue()
         return run
 
@@ -292,8 +348,8 @@ class Map(Task):
             self.session.on_resolved(self, False)
 
     def fail(self, error: BaseException) -> None:
-        first = self._read - len(self.pending)
-        for number in range(len(self.pending)):
+        first = self._read - self.pending.count
+        for number in range(self.pending.count):
             self.fail_item(self, first + number, error)
         self.pending.clear()
         self._queued = False  # whoever drains the backlog books it
@@ -318,11 +374,14 @@ class Map(Task):
         """Read as much of the input as may be ahead of the results. The fetching thread, without the lock."""
         limit = self._buffersize or LOOK_AHEAD
         while not self._exhausted and not self.closed:
-            room = _AT_ONCE if everything else limit - (self._read - self._next)
+            room = self._at_once if everything else limit - (self._read - self._next)
             if room <= 0 or (not everything and self._buffersize is None and self._started and room < limit // 4):
                 return
-            wanted = min(room, _AT_ONCE)
+            wanted = min(room, self._at_once)
+            began = monotonic()
             items = list(islice(self._input, wanted))
+            if wanted == self._at_once < _MOST_AT_ONCE and monotonic() - began < _READ_WITHIN:
+                self._at_once = min(2 * self._at_once, _MOST_AT_ONCE)
             if len(items) < wanted:
                 self._exhausted = True
                 self.session.maps.discard(self)
@@ -335,7 +394,7 @@ class Map(Task):
     def _add(self, items: list[Any]) -> None:
         with self.session.lock:
             self.session.check_open()
-            self.pending.extend(items)
+            self.pending.add(items)
             self._read += len(items)
             self.session.submitted += len(items)
             queue = not self._queued
@@ -377,7 +436,6 @@ class Map(Task):
                 self.put(each, value)
             return
         self.session.done += len(values)
-        values.reverse()
         self._results[number] = _Series(values)
         self._wake(number)
 
@@ -397,6 +455,10 @@ class Map(Task):
 
     def results(self, deadline: float | None, return_exceptions: bool) -> Iterator[Any]:
         """The results in order."""
+        return Results.of(self._result_lists(deadline, return_exceptions))
+
+    def _result_lists(self, deadline: float | None, return_exceptions: bool) -> Generator[Iterable[Any], None, None]:
+        """The results in order: each is fetched when the next is asked for."""
         self._started = True
         results = self._results
         loop = self.session.engine.loop
@@ -413,17 +475,18 @@ class Map(Task):
                     if not self.session.wait(lambda: number in results, deadline, self._waiters):  # noqa: B023
                         raise TimeoutError()
                 value = results.pop(number)
-                self._next = number + (len(value.values) if type(value) is _Series else 1)
+                if type(value) is _Series:
+                    yield value.values
+                    self._next = number + len(value.values)
+                else:
+                    self._next = number + 1
                 if eager:
                     self.refill()
-                elif number >= due:
-                    due = self._next + _AT_ONCE
+                elif self._next >= due:
+                    due = self._next + _POLL_EVERY
                     self.refill()
                     loop.poll()
                 if type(value) is _Series:
-                    values = value.values
-                    while values:
-                        yield values.pop()
                     continue
                 if type(value) is _Raised:
                     if not return_exceptions:
@@ -431,7 +494,7 @@ class Map(Task):
                     value = value.error
                 box = [value]
                 del value  # the caller is to hold the only reference
-                yield box.pop()
+                yield map(list.pop, (box,))
         finally:
             self.close()
 
@@ -443,7 +506,7 @@ class Map(Task):
         with self.session.lock:
             self.closed = True
             self.session.maps.discard(self)
-            self.session.submitted -= len(self.pending)
+            self.session.submitted -= self.pending.count
             self.pending.clear()
             self._dequeue()
             self._results.clear()
