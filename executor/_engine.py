@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["Engine"]
 
 WINDOW = 0.004  # seconds of work that a worker may have in hand
+_GRAIN = 0.0001  # seconds of work that are not worth being shared out
 _BATCH = 64  # calls in one message: the worker begins while the next are encoded
 _POLL_EVERY = 64  # submits by a thread that does nothing else: it has to keep the workers fed itself
 _FAIL_FAST = 1.0  # seconds after an initializer has raised in which a submit fails at once instead of trying again
@@ -226,7 +227,10 @@ class Engine:
             size = task.size()
             if task.splits:
                 fits = int(min(WINDOW - worker.in_hand, WINDOW / 2) / cost) if seconds is not None else 1
-                task = task.portion(max(1, min(fits, share - len(leases), room)))
+                grain = int(_GRAIN / cost)
+                if worker.leases and fits < grain:
+                    break
+                task = task.portion(max(1, min(fits, max(share - len(leases), grain), room)))
                 size = task.size()
             else:
                 backlog.take()
@@ -449,7 +453,7 @@ class Engine:
         known = run.done
         count = run.outcomes(item, values)
         if count and duration:
-            self.estimates.learn(lease.key, each / 1e9)
+            self.estimates.learn_mean(lease.key, each / 1e9, len(values))
             self._mean += (each / 1e9 - self._mean) / 16
         worker.tasks_done += count
         if self.observed():  # since the run was leased: otherwise each would have been timed

@@ -37,6 +37,7 @@ _AT_ONCE = 64  # items that are read before they go on: at first,
 _MOST_AT_ONCE = LOOK_AHEAD // 4  # and in the end,
 _READ_WITHIN = 0.0005  # if reading them takes no more seconds
 _POLL_EVERY = 256  # results fetched between two looks at what else has come
+_NUMBERS = frozenset((int, float, bool, type(None)))
 _OVERHEAD = 2e-7  # seconds that an item costs beside its own time
 
 
@@ -181,7 +182,8 @@ class MapRun(Task):
     def encode(self, lease: int) -> tuple[tuple[Any, ...], list[int]]:
         items = self.items
         star = self.map.star
-        if len(items) == 1:
+        # What a call of its own takes says nothing of how long a quick item takes in a run.
+        if len(items) == 1 and not (type(items[0]) in _NUMBERS and self.map.has_sent_runs()):
             args = tuple(items[0]) if star else (items[0],)
             payload, fds = encode_call((self.map.fn, args, {}), main_by_value=self.session.main_by_value)
             return (lease, payload) if fds is None else (lease, payload, len(fds)), fds or []
@@ -360,6 +362,9 @@ class Map(Task):
         self.fail(CancelledError())
 
     # --- reading the input ------------------------------------------------------------------------------------
+
+    def has_sent_runs(self) -> bool:
+        return self._encoded_fn is not None
 
     def encoded_fn(self) -> bytes:
         if self._encoded_fn is None:

@@ -160,3 +160,15 @@ class Estimates:
             self._seconds[key] = (known + seconds) / 2  # a slow call is to be noticed at once
         else:
             self._seconds[key] = known + (seconds - known) / 8
+
+    def learn_mean(self, key: Any, seconds: float, count: int) -> None:
+        """What each of several calls took, on average.
+
+        Quick calls are lengthened by whatever else the machine does meanwhile, by many times their own; never shortened.
+        """
+        known = self._seconds.get(key)
+        if known is None or count == 1:
+            self.learn(key, seconds)
+        else:
+            weight = max(count / 4096, 0.5 / count) if seconds > known else count / 64
+            self._seconds[key] = known + (seconds - known) * min(weight, 0.5)

@@ -328,7 +328,7 @@ class _Worker:
         star = bool(how & STAR)
         done = 0
         if not how & TIMED:
-            done, now = self._run_plain(lease, fn, items, load, star, now)
+            done, now = self._run_plain(lease, fn, items, load, star, time.monotonic_ns())
         for index in range(done, len(items)):
             words[STARTED] = now
             words[ITEM] = index
@@ -367,7 +367,8 @@ class _Worker:
                     break
             if series.is_full():
                 series.end(now)
-            if now - self._flushed > _FLUSH_AFTER:
+            # Not behind a quick item that begins a series: there are more to come.
+            if now - self._flushed > _FLUSH_AFTER and (value is _GATHERED or now - started > _GROUP_TAKES):
                 series.end(now)
                 outcomes.flush()
                 self._flushed = now
