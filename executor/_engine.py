@@ -403,7 +403,7 @@ class Engine:
                 if is_series(kind):
                     if sentenced is not None and number == sentenced[0]:
                         del value[sentenced[1] - (word >> 32) :]
-                    self._settle_series(worker, lease, word >> 32, value, started, duration)
+                    self._settle_series(worker, lease, word >> 32, kind, value, started, duration)
                     continue
                 if kind == Kind.SKIPPED:
                     rest = task.cut(word >> 32)
@@ -443,7 +443,7 @@ class Engine:
             self.hungry[worker.id] = worker
 
     def _settle_series(
-        self, worker: Worker, lease: Lease, item: int, values: list[Any], started: int, duration: int
+        self, worker: Worker, lease: Lease, item: int, kind: int, values: list[Any], started: int, duration: int
     ) -> None:
         """The results of consecutive items of a run. With the lock."""
         if not values:
@@ -451,7 +451,7 @@ class Engine:
         run: Any = lease.task
         each = duration // len(values)
         known = run.done
-        count = run.outcomes(item, values)
+        count = run.outcomes(item, values, plain=kind != Kind.PICKLES)
         if count and duration:
             self.estimates.learn_mean(lease.key, each / 1e9, len(values))
             self._mean += (each / 1e9 - self._mean) / 16

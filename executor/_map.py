@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import pickle
 from collections import deque
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from time import monotonic
 
 from ._current import function_name
@@ -51,12 +51,16 @@ class _Raised:
 
 
 class _Series:
-    """Consecutive results, plain numbers all of them."""
+    """Consecutive results."""
 
-    __slots__ = ("values",)
+    __slots__ = ("count", "results")
 
-    def __init__(self, values: list[Any]) -> None:
-        self.values = values
+    def __init__(self, values: list[Any], plain: bool) -> None:
+        self.count = len(values)
+        self.results: Iterable[Any] = values
+        if not plain:  # the caller is to hold the only reference to each
+            values.reverse()
+            self.results = map(list.pop, repeat(values, len(values)))
 
 
 class Results(chain["Any"]):
@@ -224,13 +228,13 @@ class MapRun(Task):
         self.done = item + 1
         return self.done == len(self.items)
 
-    def outcomes(self, item: int, values: list[Any]) -> int:
+    def outcomes(self, item: int, values: list[Any], *, plain: bool) -> int:
         """The results of a series of items, from that one on: how many were not known. With the lock."""
         if item < self.done:
             values = values[self.done - item :]
         if values:
-            self.map.put_series(self.first + self.done, values)
-            self.done += len(values)
+            self.map.put_series(self.first + self.done, values, plain=plain)
+        self.done += len(values)
         return len(values)
 
     def fail(self, error: BaseException) -> None:
@@ -434,14 +438,14 @@ class Map(Task):
             self.bar.count(number, type(value) is _Raised)
         self._wake(number)
 
-    def put_series(self, number: int, values: list[Any]) -> None:
-        """With the lock."""
+    def put_series(self, number: int, values: list[Any], *, plain: bool) -> None:
+        """``plain``: numbers all of them. With the lock."""
         if self._buffersize is not None or self.options.calls_back or self.bar is not None:
             for each, value in enumerate(values, number):
                 self.put(each, value)
             return
         self.session.done += len(values)
-        self._results[number] = _Series(values)
+        self._results[number] = _Series(values, plain)
         self._wake(number)
 
     def _wake(self, number: int) -> None:
@@ -481,8 +485,8 @@ class Map(Task):
                         raise TimeoutError()
                 value = results.pop(number)
                 if type(value) is _Series:
-                    yield value.values
-                    self._next = number + len(value.values)
+                    yield value.results
+                    self._next = number + value.count
                 else:
                     self._next = number + 1
                 if eager:

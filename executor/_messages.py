@@ -25,8 +25,9 @@ until they are sent (`_status`):
     RETURNED RAISED   the outcome of a lease: the pickled value or exception (of a run: of the item whose
                       index is in the upper half of the lease word)
     SKIPPED           this lease was revoked and has not run (of a run: from that item on)
-    INTS FLOATS       the outcomes of consecutive items of a run: as many numbers, eight bytes each (`_series`). The
-    BOOLS NONES       lease word has the index of the first, start and duration are those of all together
+    INTS FLOATS       the results of consecutive items of a run, in an array (`_series`). The lease word has the index
+    BOOLS NONES       of the first; start and duration are those of all together
+    PICKLES
     READY FAILED      lease 0: the initializer has run, or how it failed
     DONE              lease 0: the finalizer has run; only the end of the interpreter is to come
     LOG               lease 0: a log record or a warning (`_log_records`); in the place of the start its number, from 1,
@@ -77,6 +78,7 @@ class Kind:
     FLOATS = 10
     BOOLS = 11
     NONES = 12
+    PICKLES = 13
     PARCEL = 128
 
 

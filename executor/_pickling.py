@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 PLAIN = frozenset((int, float, bool, str, bytes, type(None)))  # values that pickle alone can do, and nobody can change
+_WORDS = PLAIN - {bytes}
 SEGMENT_MIN = 128 * 1024  # bytes: below it a segment costs more than the copies through the socket
 
 # Held while a thread imports what a worker may need too: a worker that was forked meanwhile would wait for ever for
@@ -78,6 +79,10 @@ def encode(obj: object, *, main_by_value: bool | None = None, by_value: str = "a
     ``by_value``: which functions and classes may travel by value where they cannot be found by their names: "all",
     "main" (those that the main module defines) or "none".
     """
+    if type(obj) is str or (type(obj) is tuple and _WORDS.issuperset(map(type, obj))):  # nothing in it to look for
+        data = pickle.dumps(obj, 5)
+        if len(data) < SEGMENT_MIN:
+            return data
     buffers: list[pickle.PickleBuffer] = []
     try:
         data = pickle.dumps(obj, 5, buffer_callback=buffers.append)

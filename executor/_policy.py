@@ -164,7 +164,7 @@ class Estimates:
     def learn_mean(self, key: Any, seconds: float, count: int) -> None:
         """What each of several calls took, on average.
 
-        Quick calls are lengthened by whatever else the machine does meanwhile, by many times their own; never shortened.
+        Whatever else the machine does meanwhile lengthens quick calls, many times over; nothing shortens them.
         """
         known = self._seconds.get(key)
         if known is None or count == 1:

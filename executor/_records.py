@@ -9,7 +9,7 @@ from ._exceptions import load_exception
 from ._interrupt import reaches_here
 from ._messages import HEADER, Kind, pad
 from ._pickling import decode_parcel
-from ._series import is_series, load_series
+from ._series import is_series, load_numbers, pickles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,16 +61,49 @@ def read_records(
                 continue
             elif kind == Kind.NOTE:
                 value = loads(data)
+            elif kind == Kind.PICKLES:
+                records += _load_pickles(word, data, started, duration, size)
+                continue
             elif is_series(kind):
-                value = load_series(kind, data)
+                value = load_numbers(kind, data)
         except BaseException as failure:
             if reaches_here(failure):
                 raise
-            error = failure
-            error.add_note("raised while the result of a task was loaded")
+            error = _of_loading(failure)
         records.append((word, kind, value, error, started, duration, size))
     if tracer is not None:
         if beside and records:  # then it is the only one in its frame
             records = [(*records[0][:-1], records[0][-1] + beside)]
         tracer.unpickled(began, len(records))
+    return records
+
+
+def _of_loading(error: BaseException) -> BaseException:
+    error.add_note("raised while the result of a task was loaded")
+    return error
+
+
+def _load_pickles(word: int, data: bytes | memoryview, started: int, duration: int, size: int) -> list[Record]:
+    """The records of a series; one that cannot be loaded fails its own item alone, and parts the others."""
+    parts = list(pickles(data))
+    each, size = duration // len(parts), size // len(parts)
+    records: list[Record] = []
+    values: list[Any] = []
+
+    def part_here() -> None:
+        if values:
+            records.append((word, Kind.PICKLES, values, None, started, each * len(values), size * len(values)))
+
+    for part in parts:
+        try:
+            values.append(pickle.loads(part))
+        except BaseException as failure:
+            if reaches_here(failure):
+                raise
+            part_here()
+            word += len(values) << 32
+            records.append((word, Kind.RETURNED, None, _of_loading(failure), started, each, size))
+            word += 1 << 32
+            values = []
+    part_here()
     return records

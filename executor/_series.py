@@ -1,33 +1,41 @@
-"""A series: results of consecutive items of a run that are of one plain type, gathered as an array in shared memory.
+"""A series: results of consecutive items of a run, gathered in shared memory.
 
-An outcome of its own costs more than many a function. In a series each result is one store, and the word ITEM, which
-the worker writes anyway, says how many there are: those before the item that it works on. So a death costs the item
-that was running, here too. A series ends when a result is of another type, when it is time to send it, at the
-end of its run, or when it is full; then it becomes one record among the outcomes.
+An outcome of its own costs more than many a function. In a series a number is one store, and the word ITEM, which the
+worker writes anyway, says how many results there are: those before the item that it works on. So a death costs the
+item that was running, here too. All are of one plain type, or all are pickled. A series ends when another result does
+not fit in, when it is time to send it, and with its run; then it becomes one record among the outcomes.
 
-    slot   TYPE   SERIES                  the first result, then its type, then that there is a series
-    slot   ITEM   slot   ITEM   ...       each other result is counted when the next item begins
-    record   SERIES                       put among the outcomes, then no more: what is read twice is known to be
+    result   TYPE   SERIES                    the first result, then how it is stored, then that there is a series
+    result   ITEM   result   ITEM   ...       each other result is counted when the next item begins
+    record   SERIES                           put among the outcomes, then no more: what is read twice is known to be
+
+Pickles lie one behind the other, behind a table of where each ends.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 from ._messages import Kind, record
 from ._status import ITEM, RUNNING, SERIES, SERIES_BYTES, TYPE, StatusBlock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from ._outcomes import Outcomes
 
-__all__ = ["GROUP", "Series", "is_series", "load_series", "unsent_series"]
+__all__ = ["GROUP", "PICKLED", "Series", "is_series", "load_numbers", "pickles", "unsent_series"]
 
-GROUP = 32  # results that may be added between two looks at the clock
-MOST = SERIES_BYTES // 8
+GROUP = 32  # numbers that may be added between two looks at the clock
+PICKLED: type = bytes  # what stands for the type of a series of pickles
+_MOST = SERIES_BYTES // 8
+_TABLE_BYTES = SERIES_BYTES // 4
 _LOW = 0xFFFFFFFF
+_FEW = 8
 _KINDS: dict[type, int] = {int: Kind.INTS, float: Kind.FLOATS, bool: Kind.BOOLS, type(None): Kind.NONES}
-# How a result is stored: None as if it were False.
+# How a number is stored: None as if it were False.
 _FORMATS = {Kind.INTS: "q", Kind.FLOATS: "d", Kind.BOOLS: "?", Kind.NONES: "?"}
 _SIZES = {Kind.INTS: 8, Kind.FLOATS: 8, Kind.BOOLS: 1, Kind.NONES: 1}
 
@@ -35,16 +43,18 @@ _SIZES = {Kind.INTS: 8, Kind.FLOATS: 8, Kind.BOOLS: 1, Kind.NONES: 1}
 class Series:
     """The worker's side. For the thread that runs tasks.
 
-    Whoever adds results stores them in ``slots`` from ``count`` on, at most `GROUP` between two
-    calls of `is_full`; all are of ``type``, which is None while there is no series.
+    Numbers are stored by whoever has them, in ``slots`` from ``count`` on, at most `GROUP` between two calls of
+    `is_full`; all are of ``type``, which is None while there is no series.
     """
 
-    __slots__ = ("_bytes", "_outcomes", "_slots", "_started", "_words", "count", "slots", "type")
+    __slots__ = ("_block", "_fill", "_outcomes", "_slots", "_started", "_table", "_words", "count", "slots", "type")
 
     def __init__(self, block: StatusBlock, outcomes: Outcomes) -> None:
+        self._block = block
         self._words = block.words
-        self._bytes = block.series
         self._slots = {kind: block.series.cast(form) for kind, form in _FORMATS.items()}  # type: ignore[call-overload]
+        self._table = block.series[:_TABLE_BYTES].cast("I")
+        self._fill = 0  # where the last pickle ends
         self._outcomes = outcomes
         self._started = 0
         self.type: type | None = None
@@ -52,7 +62,7 @@ class Series:
         self.count = 0
 
     def begin(self, word: int, value: object, started: int) -> bool:
-        """Begin one with that result, of the item that ``word`` stands for; False if the result is not plain."""
+        """Begin one with that result, of the item that ``word`` stands for; False if it is no plain number."""
         kind = _KINDS.get(type(value))
         if kind is None:
             return False
@@ -61,43 +71,84 @@ class Series:
             slots[0] = value
         except ValueError:  # an int of more than 64 bits
             return False
+        self.slots, self.count = slots, 1
+        self._open(word, kind, type(value), started)
+        return True
+
+    def begin_pickles(self, word: int, data: bytes, started: int) -> bool:
+        """Begin one with that pickled result; False if it is large."""
+        self._fill = _TABLE_BYTES
+        self.count = 0
+        if not self.add(data):
+            return False
+        self._open(word, Kind.PICKLES, PICKLED, started)
+        return True
+
+    def _open(self, word: int, kind: int, type: type, started: int) -> None:
         self._words[TYPE] = kind
         self._words[SERIES] = word
-        self.type, self.slots, self.count, self._started = type(value), slots, 1, started
+        self.type, self._started = type, started
+
+    def add(self, data: bytes) -> bool:
+        """Add a pickled result; False if there is no room for it."""
+        count, fill = self.count, self._fill
+        end = fill + len(data)
+        if end > SERIES_BYTES or count == len(self._table):
+            return False
+        self._block.series[fill:end] = data
+        self._table[count] = end
+        self._fill = end
+        self.count = count + 1
         return True
 
     def is_full(self) -> bool:
-        return self.count > MOST - GROUP
+        return self.count > _MOST - GROUP
 
-    def end(self, now: int) -> None:
-        """Make a record of it, if there is one."""
+    def end(self, now: int) -> bool:
+        """Make a record of it, if there is one; whether it had more than a few results."""
         if self.type is None:
-            return
-        kind, size = self._words[TYPE], self.count * _SIZES[self._words[TYPE]]
-        self._outcomes.put(self._words[SERIES], kind, bytes(self._bytes[:size]), self._started, now - self._started)
+            return True
+        data = _payload(self._block, self._words[TYPE], self.count)
+        self._outcomes.put(self._words[SERIES], self._words[TYPE], data, self._started, now - self._started)
         self._words[SERIES] = 0
         self.type = None
+        return self.count >= _FEW
+
+
+def _payload(block: StatusBlock, kind: int, count: int) -> bytes:
+    if kind != Kind.PICKLES:
+        return bytes(block.series[: count * _SIZES[kind]])
+    table = block.series[: 4 * count]
+    end = table.cast("I")[count - 1]
+    return count.to_bytes(4, "little") + bytes(table) + bytes(block.series[_TABLE_BYTES:end])
 
 
 def is_series(kind: int) -> bool:
-    return kind in _FORMATS
+    return kind >= Kind.INTS and kind <= Kind.PICKLES
 
 
 def unsent_series(block: StatusBlock) -> bytes:
     """The series that the worker gathers, as a record, which is whole if SERIES has not changed; empty without one."""
     words = block.words
-    word = words[SERIES]
-    if not word:
+    word, kind = words[SERIES], words[TYPE]
+    count = words[ITEM] - (word >> 32)
+    if not word or words[RUNNING] != word & _LOW or not is_series(kind) or not 0 < count <= SERIES_BYTES:
         return b""
-    kind, count = words[TYPE], words[ITEM] - (word >> 32)
-    if words[RUNNING] != word & _LOW or kind not in _SIZES or not 0 < count <= MOST:
-        return b""
-    return record(kind, bytes(block.series[: count * _SIZES[kind]]), lease=word)
+    return record(kind, _payload(block, kind, count), lease=word)
 
 
-def load_series(kind: int, data: bytes | memoryview) -> list[Any]:
-    """The results in the payload of such a record."""
+def load_numbers(kind: int, data: bytes | memoryview) -> list[Any]:
+    """The results in the payload of a series of numbers."""
     if kind == Kind.NONES:
         return [None] * len(data)
     values: list[Any] = memoryview(data).cast(_FORMATS[kind]).tolist()  # type: ignore[call-overload]
     return values
+
+
+def pickles(data: bytes | memoryview) -> Iterator[bytes | memoryview]:
+    """Those in the payload of a series of pickles."""
+    count = int.from_bytes(data[:4], "little")
+    table = memoryview(data[4 : 4 + 4 * count]).cast("I")
+    shift = 4 + 4 * count - _TABLE_BYTES
+    for start, end in pairwise([_TABLE_BYTES, *table]):
+        yield data[start + shift : end + shift]

@@ -12,7 +12,7 @@
              CLOSED    not 0 once the parent has seen the channel's end: nothing more can be sent
              SERIES    lease | first item << 32: a series of results is gathered (`_series`), 0 when there is none
              TYPE      of what type they are, a kind of record
-    series   the results of that series, a word each
+    series   the results of that series
     outcomes outcomes that are ready but not yet sent: what a worker that dies leaves here is not lost
     log      what faulthandler writes: the end of the file
 
@@ -51,7 +51,7 @@ __all__ = [
 
 RUNNING, STARTED, FINISHED, REVOKED, ITEM, CUT, FILLED, SOFT, CLOSED, SENT, SERIES, TYPE = range(12)
 _WORDS_BYTES = 4096
-SERIES_BYTES = 32 * 1024
+SERIES_BYTES = 64 * 1024
 AREA_OFFSET = _WORDS_BYTES + SERIES_BYTES
 AREA_BYTES = 256 * 1024
 LOG_OFFSET = AREA_OFFSET + AREA_BYTES

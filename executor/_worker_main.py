@@ -24,7 +24,7 @@ from ._exceptions import dump_exception
 from ._messages import ALL_ITEMS, CALLS, LOGGING, RETIRE, SLOT, STAR, TIMED, Kind
 from ._outcomes import EXIT_CHANNEL_LOST, Outcomes
 from ._pickling import Parcel, decode_call, decode_parcel
-from ._series import GROUP, Series
+from ._series import GROUP, PICKLED, Series
 from ._status import CUT, FINISHED, ITEM, REVOKED, RUNNING, SOFT, STARTED, StatusBlock
 from ._worker_output import write_whole_lines
 
@@ -115,12 +115,13 @@ def _watch(lifeline: int) -> None:
     os._exit(EXIT_CHANNEL_LOST)
 
 
-class _Raised:
-    """An exception in the place of a result."""
+class _Outcome:
+    """Of an item that does not fit into the series."""
 
-    __slots__ = ("data",)
+    __slots__ = ("data", "kind")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, kind: int, data: bytes | Parcel) -> None:
+        self.kind = kind
         self.data = data
 
 
@@ -328,7 +329,7 @@ class _Worker:
         star = bool(how & STAR)
         done = 0
         if not how & TIMED:
-            done, now = self._run_plain(lease, fn, items, load, star, time.monotonic_ns())
+            done, now = self._run_untimed(lease, fn, items, load, star, time.monotonic_ns())
         for index in range(done, len(items)):
             words[STARTED] = now
             words[ITEM] = index
@@ -342,8 +343,8 @@ class _Worker:
         _current._call = None
         return now
 
-    def _run_plain(self, lease: int, fn: Any, items: list[Any], load: Any, star: bool, now: int) -> tuple[int, int]:
-        """Run items as long as their results are plain, which gather in series: how many it ran, and the time.
+    def _run_untimed(self, lease: int, fn: Any, items: list[Any], load: Any, star: bool, now: int) -> tuple[int, int]:
+        """Run items whose results gather in series: how many it ran, and the time.
 
         What each of them takes is not known: the clock is looked at between groups of quick ones.
         """
@@ -351,21 +352,16 @@ class _Worker:
         done, most = 0, 1
         while done < len(items):
             first = done
-            done, value = self._gather(lease, fn, items, load, star, first, min(len(items), first + most))
+            gather = self._gather_pickles if series.type is PICKLED else self._gather
+            done, value = gather(lease, fn, items, load, star, first, min(len(items), first + most))
             started, now = now, time.monotonic_ns()
             self._words[STARTED] = now
             if value is _CUT:
                 break
-            if value is not _GATHERED:  # the first of its type
-                series.end(now)
-                word = lease | done << 32
+            if value is not _GATHERED:
+                self._begin_series(lease | done << 32, fn, value, started, now)
                 done += 1
-                if type(value) is _Raised:
-                    outcomes.put(word, Kind.RAISED, value.data, started, now - started)
-                elif not series.begin(word, value, started):
-                    outcomes.put(word, *self._encoded(fn, value), started, now - started)
-                    break
-            if series.is_full():
+            elif series.is_full():
                 series.end(now)
             # Not behind a quick item that begins a series: there are more to come.
             if now - self._flushed > _FLUSH_AFTER and (value is _GATHERED or now - started > _GROUP_TAKES):
@@ -376,10 +372,22 @@ class _Worker:
         series.end(now)
         return done, now
 
+    def _begin_series(self, word: int, fn: Any, value: Any, started: int, now: int) -> None:
+        """What an item came to does not fit into the series: put it, or begin another with it."""
+        series = self._series
+        had_many = series.end(now)
+        if type(value) is not _Outcome:
+            if had_many and series.begin(word, value, started):  # types that change all the time are better pickled
+                return
+            value = _Outcome(*self._encoded(fn, value))
+        kind, data = value.kind, value.data
+        if kind != Kind.RETURNED or not isinstance(data, bytes) or not series.begin_pickles(word, data, started):
+            self._outcomes.put(word, kind, data, started, now - started)
+
     def _gather(
         self, lease: int, fn: Any, items: list[Any], load: Any, star: bool, first: int, stop: int
     ) -> tuple[int, Any]:
-        """Run items from ``first`` while their results are of the series' type: where that ended, and with what."""
+        """Run items from ``first`` while their results are numbers of the series' type: where that ended, with what."""
         words, outcomes, series = self._words, self._outcomes, self._series
         slots, kind, count = series.slots, series.type, series.count
         try:
@@ -392,7 +400,7 @@ class _Worker:
                     item = items[index] if load is None else load(items[index])
                     value = fn(*item) if star else fn(item)
                 except BaseException as error:
-                    value = _Raised(dump_exception(error))
+                    value = _Outcome(Kind.RAISED, dump_exception(error))
                 if outcomes.forked:
                     _leave_forked_child()
                 if type(value) is not kind:
@@ -405,6 +413,30 @@ class _Worker:
             return stop, _GATHERED
         finally:
             series.count = count
+
+    def _gather_pickles(
+        self, lease: int, fn: Any, items: list[Any], load: Any, star: bool, first: int, stop: int
+    ) -> tuple[int, Any]:
+        """The same, where results are pickled."""
+        words, outcomes, add = self._words, self._outcomes, self._series.add
+        for index in range(first, stop):
+            words[ITEM] = index
+            cut = words[CUT]
+            if cut and cut >> 32 == lease and index >= cut & _LOW:
+                return index, _CUT
+            data: bytes | Parcel
+            try:
+                item = items[index] if load is None else load(items[index])
+                value = fn(*item) if star else fn(item)
+            except BaseException as error:
+                kind, data = Kind.RAISED, dump_exception(error)
+            else:
+                kind, data = self._encoded(fn, value)
+            if outcomes.forked:
+                _leave_forked_child()
+            if kind != Kind.RETURNED or not isinstance(data, bytes) or not add(data):
+                return index, _Outcome(kind, data)
+        return stop, _GATHERED
 
     def _run_item(self, lease: int, fn: Any, item: Any, load: Any, star: bool, started: int) -> int:
         kind: int
