@@ -226,11 +226,43 @@ def test_a_slow_call_counts_at_once_and_a_fast_one_little_by_little() -> None:
     assert slow / 2 < less < slow
 
 
-@given(st.lists(st.floats(0, 100), min_size=1))
-def test_an_estimate_lies_between_the_shortest_and_the_longest(seconds: list[float]) -> None:
+def test_a_pause_among_quick_calls_hardly_counts() -> None:
     estimates = Estimates()
-    for one in seconds:
-        estimates.learn("fn", one)
+    estimates.learn_mean("fn", 1e-6, 1000)
+    estimates.learn_mean("fn", 1e-3 / 50, 50)  # a millisecond for fifty: another process had the core
+    quick = estimates.get("fn")
+    assert quick is not None
+    assert quick < 2e-6
+
+
+def test_slow_calls_among_quick_ones_count_at_once() -> None:
+    estimates = Estimates()
+    estimates.learn_mean("fn", 1e-6, 1000)
+    estimates.learn_mean("fn", 1.0, 1)
+    slow = estimates.get("fn")
+    assert slow is not None
+    assert slow >= 0.5
+
+
+def test_calls_that_are_quicker_than_was_known_are_believed() -> None:
+    estimates = Estimates()
+    estimates.learn("fn", 1e-4)
+    for _ in range(10):
+        estimates.learn_mean("fn", 1e-6, 100)
+    quick = estimates.get("fn")
+    assert quick is not None
+    assert quick < 2e-6
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.integers(0, 100_000)), min_size=1))
+def test_an_estimate_lies_between_the_shortest_and_the_longest(learnt: list[tuple[float, int]]) -> None:
+    estimates = Estimates()
+    for one, count in learnt:
+        if count:
+            estimates.learn_mean("fn", one, count)
+        else:
+            estimates.learn("fn", one)
+    seconds = [one for one, _ in learnt]
     estimate = estimates.get("fn")
     assert estimate is not None
     assert min(seconds) <= estimate <= max(seconds) or estimate == pytest.approx(max(seconds))
