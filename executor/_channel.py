@@ -136,7 +136,6 @@ class Channel:
         """Read what is there into `frames`. Sets ``eof`` once the other end is closed.
 
         True if it has stopped early: a worker that sends without a pause is not to keep the reader from its other work.
-        What the kernel had in its buffers when this was called has been read in any case.
         """
         more = True
         chunks = 0
@@ -162,10 +161,10 @@ class Channel:
         except OSError:  # reset: as good as closed
             self.eof = True
             return False
-        size = len(arrived[-1][0])
-        if not size:
+        data, ancillary, _, _ = arrived[-1]
+        if not data:
             self.eof = True
-        return size == _CHUNK
+        return len(data) == _CHUNK or bool(ancillary)  # the kernel ends a chunk behind descriptors
 
     def post(self, body: bytes, fds: Sequence[int] = ()) -> None:
         """Queue one frame; the channel closes ``fds`` once they are sent. Call `flush` after it."""

@@ -17,6 +17,7 @@ from time import monotonic, monotonic_ns
 from . import _log_handling
 from ._backlog import Backlog
 from ._channel import MAX_DESCRIPTORS, close_all
+from ._depot import KEEP, depot
 from ._errors import InitializerError
 from ._forksafety import on_fork_in_child
 from ._interrupt import reaches_here
@@ -88,6 +89,7 @@ class Engine:
         self.owner_pid = os.getpid()
         self.waiters: list[Any] = []  # who waits for the workers to go
         self._submits = 0
+        self._depot_due = False  # a timer is set
         self._cores = cores()
         self._started = False
         self._stopping = False
@@ -302,6 +304,7 @@ class Engine:
             if tracer is not None:
                 tracer.sent(lease, call, own)
             if own:
+                self._mind_depot()
                 if len(fds) + len(own) > MAX_DESCRIPTORS and fds:
                     with self.lock:
                         self._post(worker, calls, fds)
@@ -311,6 +314,17 @@ class Engine:
         if tracer is not None:
             tracer.pickled(began, len(leases))
         return calls, fds
+
+    def _mind_depot(self) -> None:
+        """What large arguments were sent in does not stay in memory for ever. Any thread."""
+        if depot and not self._depot_due:
+            self._depot_due = True
+            self.loop.call_at(monotonic() + KEEP, self._release_depot)
+
+    def _release_depot(self) -> None:
+        self._depot_due = False
+        depot.release(KEEP)
+        self._mind_depot()
 
     def _post(self, worker: Worker, calls: list[tuple[Any, ...]], fds: list[int]) -> None:
         """With the lock."""
@@ -656,6 +670,7 @@ class Engine:
         """The last worker has gone. What initializers were given is not to wait for the garbage collector."""
         self._end_observers()
         self.settings.release()
+        depot.release()
         self.loop.close()
         if not self._started:
             self.loop.free()  # there is no thread that would do it when it ends

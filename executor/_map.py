@@ -222,7 +222,7 @@ class MapRun(Task):
             assert error is not None
             self.fail(error)
             return True
-        if item < self.done:
+        if item != self.done:
             return None
         self.map.put(self.first + item, value if error is None else _Raised(error))
         self.done = item + 1
@@ -230,8 +230,7 @@ class MapRun(Task):
 
     def outcomes(self, item: int, values: list[Any], *, plain: bool) -> int:
         """The results of a series of items, from that one on: how many were not known. With the lock."""
-        if item < self.done:
-            values = values[self.done - item :]
+        values = values[self.done - item :] if item <= self.done else []
         if values:
             self.map.put_series(self.first + self.done, values, plain=plain)
         self.done += len(values)

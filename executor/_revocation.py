@@ -59,11 +59,10 @@ class Revocation:
         engine = self._engine
         began, sent = worker.running_since(), worker.words[SENT]
         unsent = worker.unsent_outcomes()
-        # While a task runs, log records may be added to the area. Nothing in it is overwritten before it was sent: if
-        # neither has changed, what was read is whole.
+        # Meanwhile records may be added to the area. Nothing in it is overwritten before it was sent: if neither has
+        # changed, what was read is whole.
         if unsent and worker.running_since() == began and worker.words[SENT] == sent:
-            engine.supervisor.receive(worker)  # outcomes that were sent come before those that were not
-            if worker.channel is not None and worker.channel.frames:  # they are left to the loop's own thread
+            if not engine.supervisor.receive(worker):  # outcomes that were sent come before those that were not
                 engine.loop.call_at(monotonic() + _STUCK_AFTER, partial(self._check_progress, worker))
                 return
             engine.settle_unsent(worker, unsent)

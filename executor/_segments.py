@@ -5,6 +5,8 @@ from __future__ import annotations
 import mmap
 import os
 
+from ._depot import depot
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,21 +28,27 @@ class Segment:
 
     @classmethod
     def of(cls, parts: Sequence[bytes | memoryview]) -> Segment:
-        """A new segment that holds ``parts``; raises OSError where there is no room for it."""
+        """A segment that holds ``parts``; raises OSError where there is no room for it."""
         extents = []
         at = 0
         for part in parts:
             extents.append((at, len(part)))
             at += (len(part) + _ALIGN - 1) & -_ALIGN
-        fd = anonymous_file("executor-segment")
+        size = max(at, 1)
+        fd, there = depot.take(size) or (anonymous_file("executor-segment"), 0)
         try:
             for part, (offset, _) in zip(parts, extents, strict=True):
                 _write(fd, part, offset)
-            os.ftruncate(fd, max(at, 1))
+            if there < size:
+                os.ftruncate(fd, size)
         except BaseException:
             os.close(fd)
             raise
-        return cls(fd, extents, max(at, 1))
+        try:
+            lent = depot.lend(fd, max(there, size))
+        except OSError:  # no /proc, no descriptor left: it is sent itself, and not kept
+            lent = fd
+        return cls(lent, extents, size)
 
 
 def anonymous_file(name: str) -> int:

@@ -16,6 +16,7 @@ import pickle
 import threading
 from itertools import count
 
+from ._depot import depot
 from ._forksafety import disown, own
 from ._pickling import Parcel, encode
 from ._shareable_descriptors import NotShareable, attach, take
@@ -34,9 +35,8 @@ else:
 
     T = None
 
-__all__ = ["IDLE", "Shared", "kept", "share"]
+__all__ = ["Shared", "kept", "share"]
 
-IDLE = 1.0  # seconds without a task after which a worker lets go of what it keeps
 _MOST_KEPT = 8
 _numbers = count()
 
@@ -110,6 +110,7 @@ def share(obj: T) -> Shared[T]:
     data = encode(obj, main_by_value=not main_is_importable())
     if not isinstance(data, Parcel):
         return Shared(data)
+    depot.release()  # nothing else is to be written into it, so it is to go with the handle
     if pickle.loads(data.data)[1] is None or len(data.fds) != 1:
         data.close()
         raise NotShareable("An object that holds an open descriptor cannot be shared; it can be an argument itself.")

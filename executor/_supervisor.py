@@ -264,16 +264,17 @@ class Supervisor:
         if readable:
             self.receive(worker)
 
-    def receive(self, worker: Worker) -> None:
-        """Take in what the worker has sent."""
+    def receive(self, worker: Worker) -> bool:
+        """Take in what the worker has sent; False if some of that is left for later."""
         channel = worker.channel
         assert channel is not None
         if channel.eof:
-            return
-        channel.receive()
+            return True
+        more = channel.receive()
         if channel.frames:
             self._owner.on_frames(worker)
         self._mind_end_of_channel(worker)
+        return not more and not channel.frames
 
     def _mind_end_of_channel(self, worker: Worker) -> None:
         assert worker.channel is not None

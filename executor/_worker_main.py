@@ -20,6 +20,7 @@ import time
 
 from . import _current, _forwarding, _main_globals, _pickling
 from ._channel import WorkerChannel
+from ._depot import KEEP, depot
 from ._exceptions import dump_exception
 from ._messages import ALL_ITEMS, CALLS, LOGGING, RETIRE, SLOT, STAR, TIMED, Kind
 from ._outcomes import EXIT_CHANNEL_LOST, Outcomes
@@ -206,8 +207,8 @@ class _Worker:
     def serve(self) -> None:
         while True:
             share = sys.modules.get("executor._share")  # there once a task was given something shared
-            if share is not None and share.kept:
-                self._release_shared(share)
+            if depot or (share is not None and share.kept):
+                self._release_memory(share)
             frame = self._channel.receive()
             if frame is None:
                 os._exit(EXIT_CHANNEL_LOST)
@@ -229,11 +230,16 @@ class _Worker:
                 self._outcomes.put_log(self._outcomes.late.popleft())
         self._finalize()
 
-    def _release_shared(self, share: Any) -> None:
-        """Before the next message: what tasks have shared does not stay in memory for a worker that is idle."""
-        if not self._channel.wait(share.IDLE):
-            share.kept.clear()
-        share.release_closed()
+    def _release_memory(self, share: Any) -> None:
+        """Before the next message: neither what tasks have shared nor what results were sent in stays in memory for a
+        worker that is idle.
+        """
+        idle = not self._channel.wait(KEEP)
+        depot.release(0.0 if idle else KEEP)
+        if share is not None:
+            if idle:
+                share.kept.clear()
+            share.release_closed()
 
     def _finalize(self) -> None:
         if self._finalizer is not None:

@@ -76,8 +76,7 @@ def ends() -> Iterator[tuple[Channel, WorkerChannel]]:
 
 
 def arrived(channel: Channel) -> list[tuple[bytes, list[int]]]:
-    channel.receive()
-    channel.receive()  # what comes with descriptors is never read together with what comes after it
+    assert not channel.receive()  # all that was sent has been read: a chunk ends behind descriptors, the frames do not
     found = [(bytes(body), fds) for body, fds in channel.frames]
     channel.frames.clear()
     return found
@@ -192,3 +191,15 @@ def test_descriptors_that_nobody_took_are_closed_with_the_channel(ends: tuple[Ch
     for fd in fds:
         os.close(fd)
     assert len(channel.frames) == 1
+
+
+def test_frames_with_descriptors_do_not_hide_those_behind_them(ends: tuple[Channel, WorkerChannel]) -> None:
+    channel, worker = ends
+    fds = [pipe_with(b"a") for _ in range(5)]
+    for fd in fds:
+        worker.send([b"with"], [fd])
+        worker.send([b"without"])
+    found = arrived(channel)
+    assert [body for body, _ in found] == [b"with", b"without"] * 5
+    for fd in [*fds, *(fd for _, received in found for fd in received)]:
+        os.close(fd)
