@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from executor import ProcessPoolExecutor, TaskTimeout, WorkerLost
 from tests import deaths
-from tests.support import HANG, START_METHODS, program
+from tests.support import HANG, START_METHODS, eventually, program
 
 LIMIT = 192 << 20
 
@@ -74,7 +75,18 @@ def cgroup() -> Iterator[Path]:
                 (folder / name).write_text("0" if old is None else str(LIMIT))
         yield folder
     finally:
+        eventually(lambda: removed(folder))
+
+
+def removed(folder: Path) -> bool:
+    """The kernel counts a process that has ended as a member for a moment longer."""
+    try:
         folder.rmdir()
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            return False
+        raise
+    return True
 
 
 @pytest.mark.parametrize("method", START_METHODS)
