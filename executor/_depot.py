@@ -10,6 +10,7 @@ the last of them has unmapped it or died. The sender writes again where it gets 
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 from time import monotonic
@@ -21,70 +22,110 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["KEEP", "Depot", "depot"]
+__all__ = ["KEEP", "Depot", "File", "depot", "write"]
 
 KEEP = 1.0  # seconds without use after which a file is given back to the system
+_COPIED_AT_ONCE = 8 << 20  # bytes: other threads want to run in between
 _MOST_FILES = 8
 _MOST_BYTES = 256 * 1024 * 1024  # all files together
+
+
+class File:
+    """One that has its pages: it is written through a mapping that stays, three times as fast as by system calls."""
+
+    __slots__ = ("_mapping", "fd", "sent_at", "size")
+
+    def __init__(self, fd: int, size: int) -> None:
+        self.fd = own(fd)
+        self.size = size
+        self.sent_at = 0.0
+        self._mapping: mmap.mmap | None = None
+
+    def write(self, part: bytes | memoryview, offset: int) -> None:
+        if not depot.maps:
+            write(self.fd, part, offset)
+            return
+        if self._mapping is None:
+            self._mapping = mmap.mmap(self.fd, self.size)
+        view = memoryview(part).cast("B")
+        for start in range(0, len(view), _COPIED_AT_ONCE):
+            piece = view[start : start + _COPIED_AT_ONCE]
+            self._mapping[offset + start : offset + start + len(piece)] = piece
+
+    def is_read(self) -> bool:
+        """Whether nobody maps, or is about to map, what was sent of it."""
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        fcntl.flock(self.fd, fcntl.LOCK_UN)
+        return True
+
+    def detach(self) -> int:
+        """Its descriptor, which is the caller's now."""
+        if self._mapping is not None:
+            self._mapping.close()
+            self._mapping = None
+        return disown(self.fd)
+
+    def close(self) -> None:
+        os.close(self.detach())
 
 
 class Depot:
     """The files of one process. Any thread."""
 
     def __init__(self) -> None:
+        self.maps = True  # not where the memory of this process is watched: a mapping would count
         self._lock = threading.Lock()
-        self._files: list[tuple[int, int, float]] = []  # descriptor, size, when it was sent. The last sent at the end
+        self._files: list[File] = []  # the last sent at the end
 
     def __len__(self) -> int:
         return len(self._files)
 
-    def take(self, size: int) -> tuple[int, int] | None:
-        """A file of at least that size which nobody reads, and its size: the caller's now. None if there is none."""
+    def take(self, size: int) -> File | None:
+        """A file of at least that size which nobody reads: the caller's now. None if there is none."""
         with self._lock:
-            for place, (fd, there, _) in enumerate(self._files):
-                if size <= there <= 4 * size and _is_read(fd):
-                    del self._files[place]
-                    return disown(fd), there
+            for place, file in enumerate(self._files):
+                if size <= file.size <= 4 * size and file.is_read():
+                    return self._files.pop(place)
         return None
 
-    def lend(self, fd: int, size: int) -> int:
+    def lend(self, file: File) -> int:
         """What is to be sent of this file, which is the depot's from now on. Raises OSError where it cannot be."""
-        lent = os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
+        lent = os.open(f"/proc/self/fd/{file.fd}", os.O_RDWR | os.O_CLOEXEC)
         try:
             fcntl.flock(lent, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BaseException:
             os.close(lent)
             raise
+        file.sent_at = monotonic()
         with self._lock:
             on_fork_in_child(self)
-            self._files.append((own(fd), size, monotonic()))
-            while len(self._files) > _MOST_FILES or sum(size for _, size, _ in self._files) > _MOST_BYTES:
-                self._close_first()
+            self._files.append(file)
+            while len(self._files) > _MOST_FILES or sum(file.size for file in self._files) > _MOST_BYTES:
+                self._files.pop(0).close()
         return lent
 
     def release(self, unused_for: float = 0.0) -> None:
         """Give the files back to the system that were last used so many seconds ago, or longer."""
         with self._lock:
-            while self._files and self._files[0][2] <= monotonic() - unused_for:
-                self._close_first()
-
-    def _close_first(self) -> None:
-        os.close(disown(self._files.pop(0)[0]))
+            while self._files and self._files[0].sent_at <= monotonic() - unused_for:
+                self._files.pop(0).close()
 
     def after_fork_in_child(self) -> None:
-        """The files are the parent's, and closed here already."""
+        """The files are the parent's, and closed here already; their mappings go with the objects."""
         self._lock = threading.Lock()
         self._files = []
 
 
-def _is_read(fd: int) -> bool:
-    """Whether nobody maps, or is about to map, what was sent of this file."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    fcntl.flock(fd, fcntl.LOCK_UN)
-    return True
+def write(fd: int, part: bytes | memoryview, offset: int) -> None:
+    """Write all of it, pages that are not there yet included."""
+    view = memoryview(part).cast("B")
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view = view[written:]
+        offset += written
 
 
 depot = Depot()

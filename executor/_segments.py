@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 
-from ._depot import depot
+from ._depot import File, depot, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,19 +35,20 @@ class Segment:
             extents.append((at, len(part)))
             at += (len(part) + _ALIGN - 1) & -_ALIGN
         size = max(at, 1)
-        fd, there = depot.take(size) or (anonymous_file("executor-segment"), 0)
+        file = depot.take(size)
+        if file is None:
+            file = _new_file(parts, extents, size)
+        else:
+            try:
+                for part, (offset, _) in zip(parts, extents, strict=True):
+                    file.write(part, offset)
+            except BaseException:
+                file.close()
+                raise
         try:
-            for part, (offset, _) in zip(parts, extents, strict=True):
-                _write(fd, part, offset)
-            if there < size:
-                os.ftruncate(fd, size)
-        except BaseException:
-            os.close(fd)
-            raise
-        try:
-            lent = depot.lend(fd, max(there, size))
+            lent = depot.lend(file)
         except OSError:  # no /proc, no descriptor left: it is sent itself, and not kept
-            lent = fd
+            lent = file.detach()
         return cls(lent, extents, size)
 
 
@@ -61,12 +62,16 @@ def anonymous_file(name: str) -> int:
         return os.dup(file.fileno())
 
 
-def _write(fd: int, part: bytes | memoryview, offset: int) -> None:
-    view = memoryview(part).cast("B")
-    while view:
-        written = os.pwrite(fd, view, offset)
-        view = view[written:]
-        offset += written
+def _new_file(parts: Sequence[bytes | memoryview], extents: list[tuple[int, int]], size: int) -> File:
+    fd = anonymous_file("executor-segment")
+    try:
+        for part, (offset, _) in zip(parts, extents, strict=True):
+            write(fd, part, offset)
+        os.ftruncate(fd, size)
+    except BaseException:
+        os.close(fd)
+        raise
+    return File(fd, size)
 
 
 def map_segment(fd: int, size: int, extents: Sequence[tuple[int, int]]) -> list[memoryview]:

@@ -142,7 +142,11 @@ class Settings:
 
             worker.logging_version, state = current_state()
             forwarding = state, self.forward_logging == "always"
-        return {"logging": forwarding, "encode": self.encode_result}
+        return {
+            "logging": forwarding,
+            "encode": self.encode_result,
+            "memory_quota": self.quota.memory is not None,
+        }
 
     def release(self) -> None:
         """No worker is started any more: let go of what it would be given."""

@@ -152,6 +152,7 @@ class _Worker:
         body, (status, lifeline, *fds) = frame
         _, facts, initial = pickle.loads(body)
         self._encode = facts["encode"]
+        depot.maps = not facts["memory_quota"]
         _die_with_parent(lifeline)
         block = StatusBlock(status)
         self._words = block.words

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from executor import _depot
-from executor._depot import Depot
+from executor._depot import Depot, File
 from executor._segments import Segment, anonymous_file, map_segment
 from tests.support import in_forked_child
 
@@ -27,7 +27,7 @@ def depot() -> Iterator[Depot]:
 def lend(depot: Depot, size: int = SIZE) -> int:
     fd = anonymous_file("test")
     os.ftruncate(fd, size)
-    return depot.lend(fd, size)
+    return depot.lend(File(fd, size))
 
 
 def inode(fd: int) -> int:
@@ -46,9 +46,9 @@ def test_what_has_been_read_is(depot: Depot) -> None:
     os.close(lent)
     taken = depot.take(SIZE)
     assert taken is not None
-    assert (inode(taken[0]), taken[1]) == (number, SIZE)
+    assert (inode(taken.fd), taken.size) == (number, SIZE)
     assert not depot
-    os.close(taken[0])
+    taken.close()
 
 
 def test_a_mapping_holds_it_when_its_descriptor_is_closed(depot: Depot) -> None:
@@ -62,7 +62,7 @@ def test_a_mapping_holds_it_when_its_descriptor_is_closed(depot: Depot) -> None:
     del view
     taken = depot.take(SIZE)
     assert taken is not None
-    os.close(taken[0])
+    taken.close()
 
 
 def test_so_does_a_child_that_the_reader_has_forked(depot: Depot) -> None:
@@ -79,8 +79,9 @@ def test_so_does_a_child_that_the_reader_has_forked(depot: Depot) -> None:
     os.waitpid(child, 0)
     taken = depot.take(SIZE)
     assert taken is not None
-    for fd in (taken[0], reading, writing):
-        os.close(fd)
+    taken.close()
+    os.close(reading)
+    os.close(writing)
 
 
 @pytest.mark.parametrize(("wanted", "fits"), [(1, False), (SIZE // 4, True), (SIZE, True), (SIZE + 1, False)])
@@ -89,7 +90,7 @@ def test_it_is_taken_for_what_is_about_as_large(depot: Depot, wanted: int, fits:
     taken = depot.take(wanted)
     assert (taken is not None) == fits
     if taken is not None:
-        os.close(taken[0])
+        taken.close()
 
 
 def test_it_keeps_so_many_and_so_much(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,3 +146,19 @@ def test_without_proc_a_file_is_sent_itself(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(_depot.depot) == 0
     (part,) = map_segment(segment.fd, segment.size, segment.extents)
     assert len(part) == SIZE
+
+
+@pytest.mark.parametrize("maps", [True, False])
+@pytest.mark.parametrize("size", [SIZE, 3 * _depot._COPIED_AT_ONCE + 5])
+def test_what_is_written_again_is_whole(maps: bool, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_depot.depot, "maps", maps)
+    numbers = set()
+    for turn in range(4):
+        parts = [os.urandom(1000) * (size // 1000), b"%d" % turn, os.urandom(99)]
+        segment = Segment.of(parts)
+        numbers.add(inode(segment.fd))
+        views = map_segment(segment.fd, segment.size, segment.extents)
+        assert list(map(bytes, views)) == parts
+        del views
+    assert len(numbers) == 1
+    _depot.depot.release()
