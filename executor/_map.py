@@ -18,7 +18,7 @@ from time import monotonic
 from ._current import function_name
 from ._errors import Attempt
 from ._messages import ALL_ITEMS, STAR, TIMED
-from ._pickling import PLAIN, encode, encode_call
+from ._pickling import NUMBERS, PLAIN, encode, encode_call
 from ._policy import Estimates
 from ._task import Task
 
@@ -37,7 +37,6 @@ _AT_ONCE = 64  # items that are read before they go on: at first,
 _MOST_AT_ONCE = LOOK_AHEAD // 4  # and in the end,
 _READ_WITHIN = 0.0005  # if reading them takes no more seconds
 _POLL_EVERY = 256  # results fetched between two looks at what else has come
-_NUMBERS = frozenset((int, float, bool, type(None)))
 _OVERHEAD = 2e-7  # seconds that an item costs beside its own time
 
 
@@ -187,7 +186,7 @@ class MapRun(Task):
         items = self.items
         star = self.map.star
         # What a call of its own takes says nothing of how long a quick item takes in a run.
-        if len(items) == 1 and not (type(items[0]) in _NUMBERS and self.map.has_sent_runs()):
+        if len(items) == 1 and not (type(items[0]) in NUMBERS and self.map.has_sent_runs()):
             args = tuple(items[0]) if star else (items[0],)
             payload, fds = encode_call((self.map.fn, args, {}), main_by_value=self.session.main_by_value)
             return (lease, payload) if fds is None else (lease, payload, len(fds)), fds or []

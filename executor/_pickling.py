@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
+    "NUMBERS",
     "PLAIN",
     "SEGMENT_MIN",
     "Parcel",
@@ -35,8 +36,9 @@ __all__ = [
     "main_is_importable",
 ]
 
-PLAIN = frozenset((int, float, bool, str, bytes, type(None)))  # values that pickle alone can do, and nobody can change
-_WORDS = PLAIN - {bytes}
+NUMBERS = frozenset((int, float, bool, type(None)))
+PLAIN = NUMBERS | {str, bytes}  # values that pickle alone can do, and nobody can change
+_WORDS = NUMBERS | {str}
 SEGMENT_MIN = 128 * 1024  # bytes: below it a segment costs more than the copies through the socket
 
 # Held while a thread imports what a worker may need too: a worker that was forked meanwhile would wait for ever for
@@ -81,8 +83,7 @@ def encode(obj: object, *, main_by_value: bool | None = None, by_value: str = "a
     """
     if type(obj) is str or (type(obj) is tuple and _WORDS.issuperset(map(type, obj))):  # nothing in it to look for
         data = pickle.dumps(obj, 5)
-        if len(data) < SEGMENT_MIN:
-            return data
+        return data if len(data) < SEGMENT_MIN else _pack(data, [], [], None)
     buffers: list[pickle.PickleBuffer] = []
     try:
         data = pickle.dumps(obj, 5, buffer_callback=buffers.append)

@@ -24,7 +24,7 @@ from ._depot import KEEP, depot
 from ._exceptions import dump_exception
 from ._messages import ALL_ITEMS, CALLS, LOGGING, RETIRE, SLOT, STAR, TIMED, Kind
 from ._outcomes import EXIT_CHANNEL_LOST, Outcomes
-from ._pickling import Parcel, decode_call, decode_parcel
+from ._pickling import NUMBERS, Parcel, decode_call, decode_parcel
 from ._series import GROUP, PICKLED, Series
 from ._status import CUT, FINISHED, ITEM, REVOKED, RUNNING, SOFT, STARTED, StatusBlock
 from ._worker_output import write_whole_lines
@@ -44,7 +44,6 @@ SOFT_SIGNAL = getattr(signal, "SIGRTMIN", signal.SIGUSR2) + (12 if hasattr(signa
 _FLUSH_AFTER = 500_000  # nanoseconds that an outcome may wait while more calls are in hand
 _LOW = 0xFFFFFFFF
 _GROUP_TAKES = 25_000  # nanoseconds that a group of quick items may take, if they go on as before
-_SMALL = frozenset((int, float, bool, type(None)))  # nothing in these needs a closer look
 
 
 def main(
@@ -310,7 +309,7 @@ class _Worker:
     def _encoded(self, fn: Any, value: object) -> tuple[int, bytes | Parcel]:
         """The kind and the payload of the record for what ``fn`` has returned."""
         try:
-            return Kind.RETURNED, pickle.dumps(value, 5) if type(value) in _SMALL else self._encode(value)
+            return Kind.RETURNED, pickle.dumps(value, 5) if type(value) in NUMBERS else self._encode(value)
         except BaseException as error:
             from ._unpicklable import note_result
 

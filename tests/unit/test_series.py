@@ -197,6 +197,15 @@ def test_another_lease_has_begun(series: Series, block: StatusBlock) -> None:
     assert unsent_series(block) == b""
 
 
+@pytest.mark.parametrize("values", ROWS)
+def test_a_worker_that_has_long_gone_on(series: Series, block: StatusBlock, values: list[Any]) -> None:
+    gather(series, block, values)
+    block.words[ITEM] = 2 * SERIES_BYTES  # read after its series had ended
+    assert unsent_series(block) == b""
+    block.words[ITEM] = SERIES_BYTES // 3
+    unsent_series(block)  # whatever it is, it is given up: SERIES has changed
+
+
 def test_pickled_is_a_type_of_its_own(series: Series) -> None:
     assert series.begin_pickles(LEASE, b"", 0)
     assert series.type is PICKLED
