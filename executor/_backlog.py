@@ -63,11 +63,12 @@ class Backlog:
                 self._wide.discard(task)
         return None
 
-    def take(self) -> Task:
-        """Remove the task that `head` gave."""
+    def take(self, most: int = 1) -> Task:
+        """Remove the task that `head` gave, with up to so many others that can go with it."""
         for queue in self._ordered:
             if queue:
-                return queue.popleft()
+                task = queue.popleft()
+                return task if most <= 1 else task.joined(queue, most)
         raise IndexError("no pending task")
 
     def count(self) -> int:

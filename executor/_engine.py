@@ -16,9 +16,11 @@ from time import monotonic, monotonic_ns
 
 from . import _log_handling
 from ._backlog import Backlog
+from ._call_run import RUN_OVERHEAD
 from ._channel import MAX_DESCRIPTORS, close_all
 from ._depot import KEEP, depot
 from ._errors import InitializerError
+from ._exceptions import copy_of
 from ._forksafety import on_fork_in_child
 from ._interrupt import reaches_here
 from ._loop import Loop
@@ -52,8 +54,11 @@ __all__ = ["Engine"]
 
 WINDOW = 0.004  # seconds of work that a worker may have in hand
 _GRAIN = 0.0001  # seconds of work that are not worth being shared out
+_QUICK = 0.00005  # seconds: calls of functions that take less are leased together
+_MOST_JOINED = 512  # calls in one lease
 _BATCH = 64  # calls in one message: the worker begins while the next are encoded
 _POLL_EVERY = 64  # submits by a thread that does nothing else: it has to keep the workers fed itself
+_POLL_AFTER = 0.0005  # and seconds since it did so last
 _FAIL_FAST = 1.0  # seconds after an initializer has raised in which a submit fails at once instead of trying again
 _LOW = 0xFFFFFFFF
 _SERVING = frozenset((WorkerState.IDLE, WorkerState.BUSY))
@@ -89,6 +94,7 @@ class Engine:
         self.owner_pid = os.getpid()
         self.waiters: list[Any] = []  # who waits for the workers to go
         self._submits = 0
+        self._polled_at = 0.0
         self._depot_due = False  # a timer is set
         self._cores = cores()
         self._started = False
@@ -124,7 +130,7 @@ class Engine:
             worker = next(reversed(supervisor.idle.values())) if supervisor.idle else None
             if worker is not None and task.options.placed:
                 worker = self.backlog.idle_for(task, supervisor.idle.values())  # type: ignore[union-attr]  # it is placed
-            grow = worker is None and self._grows()
+            grow = worker is None and supervisor.may_grow() and supervisor.wants_worker()
             if grow and self.settings.forks_here:
                 supervisor.start_needed()
                 return
@@ -138,8 +144,9 @@ class Engine:
             self.loop.call_soon(supervisor.start_needed)
         elif worker is None:
             self._submits += 1
-            if not self._submits % _POLL_EVERY:
+            if not self._submits % _POLL_EVERY and monotonic() - self._polled_at > _POLL_AFTER:
                 self.loop.poll()
+                self._polled_at = monotonic()
 
     def _place(self) -> None:
         """From now on the backlog is one that knows slots, keys and resources. With the lock."""
@@ -174,7 +181,7 @@ class Engine:
         if self._crash is not None:
             raise RuntimeError("the executor's loop has failed") from self._crash
         if self.broken is not None and monotonic() < self._try_again_at:
-            raise _copy_of(self.broken)
+            raise copy_of(self.broken)
 
     def demand(self) -> int:
         return self.backlog.count()
@@ -220,7 +227,8 @@ class Engine:
         room = self._room(worker)
         leases: list[Lease] = []
         share = self._share()
-        while task is not None and room > 0 and len(leases) < min(share, _BATCH):
+        taken = 0
+        while task is not None and room > 0 and taken < share and len(leases) < _BATCH:
             key = task.estimate_key()
             seconds = self.estimates.get(key)
             cost = WINDOW if seconds is None else seconds + task.overhead
@@ -234,8 +242,18 @@ class Engine:
                     break
                 task = task.portion(max(1, min(fits, max(share - len(leases), grain), room)))
                 size = task.size()
+                taken += 1
+            elif seconds is not None and seconds < _QUICK:
+                each = seconds + RUN_OVERHEAD
+                fits = int(min(WINDOW - worker.in_hand, WINDOW / 2) / each)
+                task = backlog.take(min(fits, max(share - taken, int(_GRAIN / each)), room, _MOST_JOINED))
+                size = task.size()
+                taken += size
+                if size > 1:
+                    cost = each
             else:
                 backlog.take()
+                taken += 1
             if task.start():
                 leases.append(self._lease_one(worker, task, key, cost * size))
                 worker.tasks_leased += size
@@ -357,7 +375,7 @@ class Engine:
             worker.drop(lease)
             worker.tasks_leased -= lease.task.size()
             lease.task.lease = None
-        self.backlog.give_back(lease.task for lease in leases)
+        self.backlog.give_back(task for lease in leases for task in lease.task.parts())
         self.rest(worker)
 
     def rest(self, worker: Worker) -> None:
@@ -441,6 +459,9 @@ class Engine:
                         durations.add(duration)
                     if tracer is not None:
                         tracer.outcome(worker, lease, word >> 32, error, started, duration, size)
+                call = task.at(word >> 32)
+                if call is not task:
+                    self.resolve(call, failed=error is not None)
                 if done:
                     worker.drop(lease)
                     self.resolve(task, failed=error is not None)
@@ -477,6 +498,9 @@ class Engine:
                 if self.tracer is not None:
                     self.tracer.outcome(worker, lease, number, None, started, each, 8)
                 started += each
+        if not run.counts:
+            for number in range(known, known + count):
+                self.resolve(run.at(number), failed=False)
         if count and not run.is_open():
             worker.drop(lease)
             self.resolve(run, failed=False)
@@ -522,13 +546,14 @@ class Engine:
         """Book a task that has just been settled. With the lock."""
         if self.tracer is not None:
             self.tracer.resolved(task)
-        task.session.on_resolved(task, failed)
+        if task.counts:
+            task.session.on_resolved(task, failed)
         if task.has_callbacks():
             self._resolved.append(task)
 
     def give_back(self, tasks: list[Task]) -> None:
         """To the front of the queue: another worker may take them now. With the lock."""
-        tasks = [task for task in tasks if task.is_open()]
+        tasks = [part for task in tasks for part in task.parts()]
         recalled = self.revocation.recalled
         for task in tasks:
             if task.session.abandoned or task in recalled:
@@ -601,7 +626,7 @@ class Engine:
         self.broken = error
         self.usable = False
         for task in self.backlog.drain():
-            task.fail(_copy_of(error))
+            task.fail(copy_of(error))
             self.resolve(task, failed=True)
         for session in self.sessions:
             session.wake()
@@ -691,6 +716,7 @@ class Engine:
     def after_fork_in_child(self) -> None:
         """The workers are the parent's: whoever uses this engine here is told so (`_forksafety`)."""
         self.forked = True
+        self.usable = False
         self.tracer = None
         self.lock = self.loop.lock = threading.RLock()
         self.loop.after_fork_in_child()
@@ -698,15 +724,3 @@ class Engine:
             worker.after_fork_in_child()
         for session in self.sessions:
             session.lock = self.lock
-
-
-def _copy_of(error: BaseException) -> BaseException:
-    """One exception for each future: a traceback belongs to one raise."""
-    import copy
-
-    try:
-        twin = copy.copy(error)
-    except Exception:
-        return error
-    twin.__cause__ = error.__cause__
-    return twin

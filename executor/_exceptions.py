@@ -156,6 +156,18 @@ def _safely(make: Callable[[Any], str], error: BaseException) -> str:
 # --- where it arrives -------------------------------------------------------------------------------------------
 
 
+def copy_of(error: BaseException) -> BaseException:
+    """One exception for each future: a traceback belongs to one raise."""
+    import copy
+
+    try:
+        twin = copy.copy(error)
+    except Exception:
+        return error
+    twin.__cause__ = error.__cause__
+    return twin
+
+
 def load_exception(data: bytes | memoryview) -> BaseException:
     """In the parent: the exception, with the worker's traceback as its cause. Never raises on account of it."""
     nodes, text, where = pickle.loads(data)

@@ -13,6 +13,7 @@ from concurrent.futures import Future as StandardFuture
 from concurrent.futures import _base as _standard
 from time import monotonic
 
+from ._call_run import join_calls
 from ._current import function_name
 from ._errors import Attempt
 from ._interrupt import reaches_here
@@ -24,6 +25,7 @@ from ._task import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable
     from typing import Any, TypeVar
 
@@ -281,6 +283,9 @@ class Future(Task, StandardFuture["T"]):
     def estimate_key(self) -> Any:
         assert self._call is not None
         return Estimates.key(self._call[0])
+
+    def joined(self, queue: deque[Task], most: int) -> Task:
+        return join_calls(self, queue, most)
 
     def start(self) -> bool:
         return self._state == PENDING

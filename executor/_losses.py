@@ -37,11 +37,12 @@ def settle_leases(engine: Engine, worker: Worker, error: WorkerLost) -> bool:
             returned.append(lease.task)
             continue
         lost, rest = lease.task.isolate(item)
-        if tracer is not None:
-            tracer.losing(worker, lease)
-        _lose(engine, worker, lost, final)
-        if tracer is not None:
-            tracer.lost(lost, final)
+        for task in lost:
+            if tracer is not None:
+                tracer.losing(worker, lease)
+            _lose(engine, worker, task, final)
+            if tracer is not None:
+                tracer.lost(task, final)
         if rest is not None:
             returned.append(rest)
     engine.give_back(returned)

@@ -158,14 +158,14 @@ class MapRun(Task):
         self.items = self.items[:item]
         return MapRun(self.map, self.first + item, rest)
 
-    def isolate(self, item: int) -> tuple[Task, Task | None]:
+    def isolate(self, item: int) -> tuple[list[Task], Task | None]:
         rest = self.cut(item + 1)
         if len(self.items) == 1 or self.done >= len(self.items):
-            return self, rest
+            return [self], rest
         lost = MapRun(self.map, self.first + self.done, self.items[self.done :], self.attempts)
         self.items = self.items[: self.done]
         self.session.on_resolved(self, False)
-        return lost, rest
+        return [lost], rest
 
     def singles(self) -> list[Task]:
         if len(self.items) == 1:

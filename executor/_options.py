@@ -18,7 +18,7 @@ __all__ = ["Options"]
 class _Derived:
     """What follows from options, and is none."""
 
-    __slots__ = ("calls_back", "placed", "requirement")
+    __slots__ = ("calls_back", "goes_alone", "placed", "requirement", "watched")
 
 
 class Options(_Derived):
@@ -99,11 +99,10 @@ class Options(_Derived):
 
             context = check_context(context)
         self.context = context
-
-    @property
-    def watched(self) -> bool:
-        """Whether the clock matters to a task with these options."""
-        return self.timeout is not None or self.soft_timeout is not None
+        # Whether the clock matters to a task with these options.
+        self.watched = self.timeout is not None or self.soft_timeout is not None
+        # Whether a call with these options has a lease of its own.
+        self.goes_alone = self.watched or self.placed or cancel_running or name is not None
 
     def changed(self, changes: dict[str, Any]) -> Options:
         """These with some of them replaced; raises TypeError for a name that is none."""

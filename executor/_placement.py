@@ -179,6 +179,6 @@ class View:
         self._chosen, task = self._all.next_for(self._slot)
         return task
 
-    def take(self) -> Task:
+    def take(self, most: int = 1) -> Task:
         assert self._chosen is not None
-        return self._chosen.take()
+        return self._chosen.take(most)

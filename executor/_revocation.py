@@ -92,8 +92,7 @@ class Revocation:
         engine = self._engine
 
         def settled() -> bool:
-            lease = task.lease
-            return lease is None or lease[1] <= worker.words_running() or not task.is_open()
+            return task.lease is None or worker.has_begun(task) or not task.is_open()
 
         with engine.lock:
             if settled():

@@ -114,7 +114,7 @@ class Session:
                 if isinstance(value, Future):
                     return self._submit_dependent(future)
         with self.lock:
-            if self.closed is not None or _shutting_down or self.engine.forked or not self.engine.usable:
+            if self.closed is not None or _shutting_down or not self.engine.usable:
                 self.check_open()
             self.outstanding += 1
             self.submitted += 1
@@ -158,10 +158,8 @@ class Session:
 
     def note_running(self, future: Future[Any]) -> None:
         with self.lock:
-            if future.lease is not None and future._state == "PENDING":
-                worker, number = future.lease
-                if worker.words_running() == number:
-                    future._state = "RUNNING"
+            if future.lease is not None and future._state == "PENDING" and future.lease[0].has_begun(future):
+                future._state = "RUNNING"
 
     def on_resolved(self, task: Task, failed: bool) -> None:
         """Book the outcome of a task. With the lock."""

@@ -1,7 +1,7 @@
 """What the scheduler deals in: one call with its options, which resolves exactly once.
 
-`Future` (one call) and `MapRun` (items of a map) are the two kinds of it. All methods are called with the manager's
-lock held unless they say otherwise.
+`Future` (one call), `CallRun` (several of these, with one worker) and `MapRun` (items of a map) are the kinds of it.
+All methods are called with the manager's lock held unless they say otherwise.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from ._errors import Attempt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections import deque
     from typing import Any
 
     from ._options import Options
@@ -26,6 +27,7 @@ class Task:
 
     splits = False  # whether it may be leased in portions
     overhead = 4e-6  # seconds: what a call costs beside its own time
+    counts = True  # whether its session counts it: the calls of a `CallRun` are counted each
     traced: Any = None  # what a trace keeps with it (`_trace`)
 
     if TYPE_CHECKING:
@@ -73,9 +75,25 @@ class Task:
         """What has not begun, from that item on, as a task of its own; this one is without it."""
         return self
 
-    def isolate(self, item: int) -> tuple[Task, Task | None]:
+    def isolate(self, item: int) -> tuple[list[Task], Task | None]:
         """The call that a dead worker was running, and what it had not begun."""
-        return self, None
+        return [self], None
+
+    def joined(self, queue: deque[Task], most: int) -> Task:
+        """With those that can go to a worker together with it, taken off the front of the queue; at most so many."""
+        return self
+
+    def at(self, item: int) -> Task:
+        """The task whose outcome that of an item is."""
+        return self
+
+    def index(self, task: Task) -> int:
+        """Which item has that task for its own."""
+        return 0
+
+    def parts(self) -> list[Task]:
+        """What goes back to the queue in its place."""
+        return [self] if self.is_open() else []
 
     def singles(self) -> list[Task]:
         """One task for each of its calls."""

@@ -98,7 +98,7 @@ class Tracer:
         """A worker's record of a call, or of an item of a run."""
         if item == ALL_ITEMS:
             return  # each was told by `item_ended`
-        task: Any = lease.task
+        task: Any = lease.task.at(item)
         traced = task.traced
         if type(traced) is tuple:
             number, queued, named_by = traced
@@ -269,8 +269,10 @@ class Tracer:
     def _leased(self) -> Iterator[Any]:
         for worker in self._engine.supervisor.workers.values():
             for lease in worker.leases.values():
-                if lease.task.is_open():
-                    yield lease.task
+                for item in range(lease.task.size()):
+                    task = lease.task.at(item)
+                    if task.is_open():
+                        yield task
 
     def finish(self) -> None:
         """Write the rest. Raises OSError. Any thread."""

@@ -249,6 +249,15 @@ class Worker:
         """The number of the lease that the worker began last, 0 if it has none or has gone."""
         return 0 if self.state is WorkerState.DEAD else int(self.words[RUNNING])
 
+    def has_begun(self, task: Task) -> bool:
+        """Whether it has begun that task, which is leased to it, by its own word. With the lock."""
+        assert task.lease is not None
+        number = task.lease[1]
+        running = self.words_running()
+        if running != number or number not in self.leases:
+            return running > number
+        return bool(self.words[ITEM] >= self.leases[number].task.index(task))
+
     def running_since(self) -> float:
         """When that began: seconds of time.monotonic(). Read `running` first."""
         return float(self.words[STARTED]) / 1e9
