@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Watch"]
 
 _MEMORY_EVERY = 0.05  # seconds between two readings of the workers' memory
-_DUMP_WITHIN = 0.05  # seconds that a worker has to write its stack before it is killed
+_DUMP_WITHIN = 0.2  # seconds that a worker has to write its stack before it is killed
 _DUMP_STEP = 0.002
 
 
