@@ -64,11 +64,14 @@ class Backlog:
         return None
 
     def take(self, most: int = 1) -> Task:
-        """Remove the task that `head` gave, with up to so many others that can go with it."""
+        """The task that `head` gave, taken off: at most so many of its calls, or with others that can go with it."""
         for queue in self._ordered:
             if queue:
-                task = queue.popleft()
-                return task if most <= 1 else task.joined(queue, most)
+                task = queue[0]
+                if task.splits:
+                    return task.portion(most)
+                queue.popleft()
+                return task if most == 1 else task.joined(queue, most)
         raise IndexError("no pending task")
 
     def count(self) -> int:

@@ -14,16 +14,16 @@ from ._exceptions import copy_of
 from ._messages import ALL_ITEMS, STAR, TIMED
 from ._named import pickle_named
 from ._pickling import NUMBERS
-from ._task import Task
+from ._task import RUN_OVERHEAD, Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
     from typing import Any
 
-__all__ = ["RUN_OVERHEAD", "join_calls"]
+__all__ = ["join_calls"]
 
-RUN_OVERHEAD = 3e-7  # seconds that a call in a run costs beside its own time
+_MOST = 1024  # calls in a run: they are joined with the lock held
 _SHORT = 1024  # bytes or characters: longer arguments go one by one
 _NO_ATTEMPTS: tuple[Attempt, ...] = ()
 
@@ -43,6 +43,7 @@ def join_calls(first: Any, queue: deque[Any], most: int) -> Task:
         return first  # type: ignore[no-any-return]
     kind = type(first)
     calls, items = [first], [args]
+    most = min(most, _MOST)
     while queue and len(calls) < most:
         future = queue[0]
         if type(future) is not kind or future.options is not options or future.session is not session:

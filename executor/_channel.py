@@ -19,6 +19,8 @@ import socket
 from collections import deque
 from struct import Struct
 
+from ._spin import Spin
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -232,21 +234,31 @@ class Channel:
 class WorkerChannel:
     """The worker's end: blocking."""
 
-    __slots__ = ("_parser", "_sock")
+    __slots__ = ("_parser", "_poller", "_sock", "_spin")
 
     def __init__(self, sock: socket.socket) -> None:
+        import select
+
         sock.setblocking(True)
         self._sock = sock
         self._parser = _Parser()
+        self._poller = select.poll()
+        self._poller.register(sock, select.POLLIN)
+        self._spin = Spin(self._poll)
 
     def fileno(self) -> int:
         return self._sock.fileno()
 
-    def receive(self) -> Frame | None:
-        """The next frame; None when the parent has closed its end."""
+    def _poll(self, seconds: float | None) -> list[tuple[int, int]]:
+        return self._poller.poll(None if seconds is None else seconds * 1000)
+
+    def receive(self, *, spin: bool = False) -> Frame | None:
+        """The next frame; None when the parent has closed its end. ``spin``: look for it before the sleep (`_spin`)."""
         while True:
             if self._parser.complete:
                 return self._parser.complete.popleft()
+            if spin:
+                self._spin.wait(None)
             try:
                 data, ancillary, _, _ = self._sock.recvmsg(_CHUNK, _ANCILLARY, _RECEIVE_FLAGS)
             except ConnectionError:
@@ -258,13 +270,7 @@ class WorkerChannel:
 
     def wait(self, seconds: float) -> bool:
         """Whether a frame, or a part of one, comes within that time."""
-        import select
-
-        if self._parser.complete:
-            return True
-        poller = select.poll()
-        poller.register(self._sock, select.POLLIN)
-        return bool(poller.poll(seconds * 1000))
+        return bool(self._parser.complete or self._poll(seconds))
 
     def send_bytes(self, frame: bytes | memoryview) -> None:
         """A whole frame, its header included."""

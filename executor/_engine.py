@@ -16,7 +16,6 @@ from time import monotonic, monotonic_ns
 
 from . import _log_handling
 from ._backlog import Backlog
-from ._call_run import RUN_OVERHEAD
 from ._channel import MAX_DESCRIPTORS, close_all
 from ._depot import KEEP, depot
 from ._errors import InitializerError
@@ -34,6 +33,7 @@ from ._revocation import Revocation
 from ._series import is_series
 from ._spin import cores
 from ._supervisor import Supervisor
+from ._task import RUN_OVERHEAD, Task
 from ._watch import Watch
 from ._worker import HoldingLease, Lease, Worker, WorkerState
 
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from ._records import Record
     from ._session import Session
     from ._settings import Settings
-    from ._task import Task
     from ._trace import Tracer
 
 __all__ = ["Engine"]
@@ -55,7 +54,6 @@ __all__ = ["Engine"]
 WINDOW = 0.004  # seconds of work that a worker may have in hand
 _GRAIN = 0.0001  # seconds of work that are not worth being shared out
 _QUICK = 0.00005  # seconds: calls of functions that take less are leased together
-_MOST_JOINED = 512  # calls in one lease
 _BATCH = 64  # calls in one message: the worker begins while the next are encoded
 _POLL_EVERY = 64  # submits by a thread that does nothing else: it has to keep the workers fed itself
 _POLL_AFTER = 0.0005  # and seconds since it did so last
@@ -225,39 +223,28 @@ class Engine:
         if task is None:
             return []
         room = self._room(worker)
+        share = self._share(worker)
         leases: list[Lease] = []
-        share = self._share()
-        taken = 0
-        while task is not None and room > 0 and taken < share and len(leases) < _BATCH:
+        while task is not None and room > 0 and share > 0 and len(leases) < _BATCH:
             key = task.estimate_key()
             seconds = self.estimates.get(key)
-            cost = WINDOW if seconds is None else seconds + task.overhead
-            if worker.leases and worker.in_hand + cost > WINDOW:
+            if worker.leases and worker.in_hand + _cost(task, seconds) > WINDOW:
                 break
-            size = task.size()
-            if task.splits:
-                fits = int(min(WINDOW - worker.in_hand, WINDOW / 2) / cost) if seconds is not None else 1
-                grain = int(_GRAIN / cost)
-                if worker.leases and fits < grain:
-                    break
-                task = task.portion(max(1, min(fits, max(share - len(leases), grain), room)))
-                size = task.size()
-                taken += 1
-            elif seconds is not None and seconds < _QUICK:
+            most = 1
+            if seconds is not None and (task.splits or seconds < _QUICK):
                 each = seconds + RUN_OVERHEAD
                 fits = int(min(WINDOW - worker.in_hand, WINDOW / 2) / each)
-                task = backlog.take(min(fits, max(share - taken, int(_GRAIN / each)), room, _MOST_JOINED))
-                size = task.size()
-                taken += size
-                if size > 1:
-                    cost = each
-            else:
-                backlog.take()
-                taken += 1
+                grain = int(_GRAIN / each)
+                if worker.leases and fits < grain:
+                    break
+                most = max(1, min(fits, max(share, grain), room))
+            task = backlog.take(most)
             if task.start():
-                leases.append(self._lease_one(worker, task, key, cost * size))
+                size = task.size()
+                leases.append(self._lease_one(worker, task, key, _cost(task, seconds) * size))
                 worker.tasks_leased += size
                 room -= size
+                share -= size
             task = backlog.head()
         if leases:
             if worker.state is WorkerState.IDLE:
@@ -298,10 +285,13 @@ class Engine:
             self.loop.call_soon(self.supervisor.start_needed)  # its successor is to be warm in time
         return max(room, 0)
 
-    def _share(self) -> int:
-        """How much of what is pending one worker may take at once: others are to have something too. With the lock."""
+    def _share(self, worker: Worker) -> int:
+        """How much of what is pending the worker may take now: others are to have something too. With the lock."""
         workers = len(self.supervisor.workers)
-        return max(1, self.backlog.count() // workers) if workers > 1 else 1 << 20
+        if workers == 1:
+            return 1 << 20
+        in_hand = worker.tasks_leased - worker.tasks_done if worker.leases else 0
+        return max((self.backlog.count() + in_hand) // workers - in_hand, 0 if worker.leases else 1)
 
     def _encode(self, worker: Worker, leases: list[Lease]) -> tuple[list[tuple[Any, ...]], list[int]]:
         """The calls of a batch, with their descriptors; what cannot be pickled fails alone. Without the lock."""
@@ -351,7 +341,7 @@ class Engine:
             return
         if self.settings.forward_logging:
             _log_handling.tell(worker)
-        if not worker.post_calls(calls, fds):
+        if not worker.post_calls(calls, fds, look=self._leaves_a_core()):
             self.supervisor.mind_output(worker)
 
     def _fail_unsent(self, worker: Worker, lease: Lease, error: BaseException) -> None:
@@ -724,3 +714,8 @@ class Engine:
             worker.after_fork_in_child()
         for session in self.sessions:
             session.lock = self.lock
+
+
+def _cost(task: Task, seconds: float | None) -> float:
+    """What a call of the task takes of a worker's window, by the estimate."""
+    return WINDOW if seconds is None else seconds + task.overhead

@@ -20,7 +20,7 @@ from ._errors import Attempt
 from ._messages import ALL_ITEMS, STAR, TIMED
 from ._pickling import NUMBERS, PLAIN, encode, encode_call
 from ._policy import Estimates
-from ._task import Task
+from ._task import RUN_OVERHEAD, Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ _AT_ONCE = 64  # items that are read before they go on: at first,
 _MOST_AT_ONCE = LOOK_AHEAD // 4  # and in the end,
 _READ_WITHIN = 0.0005  # if reading them takes no more seconds
 _POLL_EVERY = 256  # results fetched between two looks at what else has come
-_OVERHEAD = 2e-7  # seconds that an item costs beside its own time
 
 
 class _Raised:
@@ -113,7 +112,7 @@ class MapRun(Task):
 
     __slots__ = ("attempts", "done", "first", "items", "lease", "map", "options", "session", "splits")
 
-    overhead = _OVERHEAD
+    overhead = RUN_OVERHEAD
 
     def __init__(self, map: Map, first: int, items: list[Any], attempts: tuple[Attempt, ...] = ()) -> None:
         self.map = map
@@ -278,7 +277,7 @@ class Map(Task):
         "waiters",
     )
 
-    overhead = _OVERHEAD
+    overhead = RUN_OVERHEAD
     splits = True
 
     def __init__(

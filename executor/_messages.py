@@ -4,7 +4,7 @@ To the worker go frames, each one pickle of a tuple that begins with one of:
 
     SETUP    (SETUP, facts, initial)                     the first; the status page and the lifeline beside it
     SLOT     (SLOT, number)                              where it was not known yet when the worker was set up
-    CALLS    (CALLS, [call, ...])
+    CALLS    (CALLS, [call, ...], look)                  look: the worker may look for the next (`_spin`)
     LOGGING  (LOGGING, state)                            levels and filters of the parent (`_forwarding`)
     RETIRE   (RETIRE,)                                   end when everything before is done
 

@@ -264,10 +264,13 @@ class Worker:
 
     # --- messages -----------------------------------------------------------------------------------------
 
-    def post_calls(self, calls: list[tuple[Any, ...]], fds: list[int]) -> bool:
-        """Queue and write a batch of calls; False when a part of it waits for the socket."""
+    def post_calls(self, calls: list[tuple[Any, ...]], fds: list[int], *, look: bool) -> bool:
+        """Queue and write a batch of calls; False when a part of it waits for the socket.
+
+        ``look``: behind them the worker may look for the next before it sleeps.
+        """
         assert self.channel is not None
-        self.channel.post(pickle.dumps((CALLS, calls), 5), fds)
+        self.channel.post(pickle.dumps((CALLS, calls, look), 5), fds)
         return self.channel.flush()
 
     def post_slot(self) -> bool:

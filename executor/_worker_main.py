@@ -205,11 +205,12 @@ class _Worker:
     # --- the loop -----------------------------------------------------------------------------------------
 
     def serve(self) -> None:
+        look = False
         while True:
             share = sys.modules.get("executor._share")  # there once a task was given something shared
             if depot or (share is not None and share.kept):
                 self._release_memory(share)
-            frame = self._channel.receive()
+            frame = self._channel.receive(spin=look)
             if frame is None:
                 os._exit(EXIT_CHANNEL_LOST)
             body, fds = frame
@@ -223,6 +224,7 @@ class _Worker:
                 _forwarding.apply(message[1])
                 continue
             assert message[0] == CALLS
+            look = message[2]
             self._run(message[1], fds)
             del message, frame, body
             self._outcomes.flush()

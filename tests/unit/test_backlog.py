@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,6 +28,18 @@ class FakeTask:
 
     def size(self) -> int:
         return self.calls
+
+    def portion(self, most: int) -> FakeTask:
+        part = FakeTask(self.name, calls=min(most, self.calls))
+        self.calls -= part.calls
+        self.open = self.calls > 0
+        return part
+
+    def joined(self, queue: deque[FakeTask], most: int) -> FakeTask:
+        together = FakeTask(self.name)
+        while queue and len(together.name) < most:
+            together.name += queue.popleft().name
+        return together
 
     def __repr__(self) -> str:
         return self.name
@@ -124,9 +137,20 @@ def test_tasks_of_several_calls_count_as_so_many() -> None:
     assert backlog.count() == 108
     wide.calls = 40  # a part was leased
     assert backlog.count() == 48
-    backlog.head()
-    backlog.take()
-    assert run not in list(backlog)
+
+
+def test_a_task_of_several_calls_is_taken_in_portions() -> None:
+    wide = FakeTask("wide", calls=10)
+    backlog = backlog_of(wide, FakeTask("next"))
+    assert [backlog.take(most).size() for most in (4, 1, 100)] == [4, 1, 5]  # type: ignore[attr-defined]
+    assert [repr(task) for task in taken(backlog)] == ["next"]
+
+
+def test_calls_may_be_taken_together() -> None:
+    backlog = backlog_of(*(FakeTask(name) for name in "abcd"))
+    assert repr(backlog.take(3)) == "abc"
+    assert repr(backlog.take(3)) == "d"
+    assert not backlog
 
 
 def test_what_has_been_leased_to_its_end_counts_no_more() -> None:
