@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LOOK_AHEAD", "Map"]
 
-LOOK_AHEAD = 10_000  # items read ahead of the results that were fetched, where the caller sets no buffersize
+LOOK_AHEAD = 10_000  # items read ahead of the results that were fetched, where the caller sets no buffersize,
+_FURTHER = 30_000  # and of those that take next to no time to read
 _AT_ONCE = 64  # items that are read before they go on: at first,
 _MOST_AT_ONCE = LOOK_AHEAD // 4  # and in the end,
 _READ_WITHIN = 0.0005  # if reading them takes no more seconds
@@ -378,8 +379,8 @@ class Map(Task):
 
     def refill(self, *, everything: bool = False) -> None:
         """Read as much of the input as may be ahead of the results. The fetching thread, without the lock."""
-        limit = self._buffersize or LOOK_AHEAD
         while not self._exhausted and not self.closed:
+            limit = self._buffersize or (LOOK_AHEAD if self._at_once < _MOST_AT_ONCE else _FURTHER)
             room = self._at_once if everything else limit - (self._read - self._next)
             if room <= 0 or (not everything and self._buffersize is None and self._started and room < limit // 4):
                 return
