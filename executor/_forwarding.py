@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import FrameType, ModuleType
     from typing import Any
 
-__all__ = ["apply", "install", "leave"]
+__all__ = ["apply", "install", "leave", "preload"]
 
 _send: Callable[[bytes], None] | None = None  # None: this process forwards nothing
 _always = False  # also records that a handler of the worker's own takes
@@ -42,6 +42,12 @@ def install(send: Callable[[bytes], None], state: bytes, *, always: bool) -> Non
     elif _at_import_of_logging not in sys.meta_path:
         sys.meta_path.insert(0, _at_import_of_logging)
     apply(state)
+
+
+def preload() -> None:
+    """In the parent: import what each fork of this process would have to import for itself."""
+    if "logging" in sys.modules:
+        from . import _log_forwarding  # noqa: F401
 
 
 def apply(state: bytes) -> None:

@@ -10,7 +10,7 @@ import signal
 import socket
 from contextlib import nullcontext
 
-from . import _pickling, _worker_main
+from . import _forwarding, _pickling, _worker_main
 from ._channel import Channel
 from ._forksafety import disown, own
 from ._messages import CALLS, LOGGING, RETIRE, SETUP, SLOT
@@ -189,6 +189,8 @@ class Worker:
             arguments = theirs, path_of_main(method), inherited, environment
             sent_ahead = environment if inherited is None else None
             self.process = make_process(context, _worker_main.main, self.name, arguments, sent_ahead)
+            if inherited is not None:
+                _forwarding.preload()
             frozen = heap_frozen() if inherited is not None else nullcontext()
             with sigint_blocked(), without_false_main(), _pickling.import_lock, frozen:
                 self.process.start()

@@ -12,6 +12,7 @@ NAMES = (
     "inbound",
     "share",
     "cold",
+    "start",
     "warm",
     "replace",
     "recycle",
