@@ -214,9 +214,9 @@ def test_a_child_that_comes_back_says_nothing(pool: ProcessPoolExecutor) -> None
 
 
 def test_a_worker_takes_no_more_than_its_quota(start_method: str) -> None:
-    with ProcessPoolExecutor(2, mp_context=start_method, max_tasks_per_child=40) as pool:
-        pids = Counter(results_of([pool.submit(tasks.pid, x) for x in range(400)]))
-        assert max(pids.values()) <= 40
+    with ProcessPoolExecutor(2, mp_context=start_method, max_tasks_per_child=60) as pool:
+        pids = Counter(results_of(submit_many(pool, tasks.pid, count=200)))
+        assert max(pids.values()) <= 60
 
 
 def test_many_threads_submit(pool: ProcessPoolExecutor) -> None:

@@ -7,7 +7,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 
 from executor import ProcessPoolExecutor, WorkerLost
 from tests import tasks
-from tests.support import HANG, Gate, eventually
+from tests.support import HANG, Gate, cases, eventually
 
 
 class Unloadable:
@@ -94,6 +94,10 @@ def logging_some(x: int) -> int:
     return x
 
 
+FUNCTIONS = [of_many_types, often_another, numbers, texts, tasks.same]
+WAYS: list[dict[str, int]] = [{}, {"chunksize": 7}, {"buffersize": 300}]
+
+
 def told(error: BaseException) -> str:
     return type(error).__name__
 
@@ -105,9 +109,11 @@ def pool(start_method: str) -> Iterator[ProcessPoolExecutor]:
         yield pool
 
 
-@pytest.mark.parametrize("fn", [of_many_types, often_another, numbers, texts, tasks.same])
-@pytest.mark.parametrize("how", [{}, {"chunksize": 7}, {"buffersize": 300}])
-def test_results_are_those_of_map(pool: ProcessPoolExecutor, fn: Any, how: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    ("start_method", "call"), cases([(of_many_types, {}), (numbers, {"chunksize": 7})], product(FUNCTIONS, WAYS))
+)
+def test_results_are_those_of_map(pool: ProcessPoolExecutor, call: tuple[Any, dict[str, int]]) -> None:
+    fn, how = call
     found = list(pool.map(fn, range(3000), timeout=HANG, **how))
     assert found == list(map(fn, range(3000)))
     assert list(map(type, found)) == list(map(type, map(fn, range(3000))))

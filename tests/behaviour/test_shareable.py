@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from executor import ProcessPoolExecutor, SoftTimeout, WorkerLost, wait
+from executor._depot import depot
 from tests import primitives as tasks
 from tests.conftest import START_METHODS
 from tests.support import HANG, Gate, kill, new_gate
@@ -225,6 +226,7 @@ def test_items_larger_than_a_pipe(pool: ProcessPoolExecutor, mp_ctx: Any) -> Non
     first, second = tasks.get_many(large, 2)
     assert (len(first), second) == (1 << 20, b"end")
     close(large)
+    depot.release()  # it would keep for a second what the argument was sent in
 
 
 def test_a_queue_that_a_task_has_made(pool: ProcessPoolExecutor, mp_ctx: Any) -> None:
