@@ -11,7 +11,7 @@ from types import FunctionType
 
 from ._errors import Attempt
 from ._exceptions import copy_of
-from ._messages import ALL_ITEMS, STAR, TIMED
+from ._messages import ALL_ITEMS, STAMPED, STAR
 from ._named import pickle_named
 from ._pickling import NUMBERS
 from ._task import RUN_OVERHEAD, Task
@@ -136,7 +136,7 @@ class CallRun(Task):
 
     def encode(self, lease: int) -> tuple[tuple[Any, ...], list[int]]:
         items: list[Any] = self._items
-        how = TIMED if self.session.engine.observed() else 0
+        how = STAMPED if self.session.engine.observed() else 0
         if set(map(len, items)) == {1}:
             items = [args[0] for args in items]
         else:

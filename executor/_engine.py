@@ -409,7 +409,7 @@ class Engine:
             tracer = self.tracer
             durations = self.durations
             observed = self.observed()
-            for word, kind, value, error, started, duration, size in records:
+            for word, kind, value, error, started, duration, ends, size in records:
                 if not word:
                     self._on_note(worker, kind, value, error)
                     continue
@@ -425,7 +425,7 @@ class Engine:
                 if is_series(kind):
                     if sentenced is not None and number == sentenced[0]:
                         del value[sentenced[1] - (word >> 32) :]
-                    self._settle_series(worker, lease, word >> 32, kind, value, started, duration)
+                    self._settle_series(worker, lease, word >> 32, kind, value, started, duration, ends, size)
                     continue
                 if kind == Kind.SKIPPED:
                     rest = task.cut(word >> 32)
@@ -468,32 +468,50 @@ class Engine:
             self.hungry[worker.id] = worker
 
     def _settle_series(
-        self, worker: Worker, lease: Lease, item: int, kind: int, values: list[Any], started: int, duration: int
+        self,
+        worker: Worker,
+        lease: Lease,
+        item: int,
+        kind: int,
+        values: list[Any],
+        started: int,
+        duration: int,
+        ends: list[int] | None,
+        size: int,
     ) -> None:
         """The results of consecutive items of a run. With the lock."""
         if not values:
             return
         run: Any = lease.task
-        each = duration // len(values)
+        total = len(values)
+        each = duration // total
         known = run.done
         count = run.outcomes(item, values, plain=kind != Kind.PICKLES)
         if count and duration:
-            self.estimates.learn_mean(lease.key, each / 1e9, len(values))
+            self.estimates.learn_mean(lease.key, each / 1e9, total)
             self._mean += (each / 1e9 - self._mean) / 16
         worker.tasks_done += count
-        if self.observed():  # since the run was leased: otherwise each would have been timed
-            for number in range(known, known + count):
-                if self.durations is not None:
-                    self.durations.add(each)
-                if self.tracer is not None:
-                    self.tracer.outcome(worker, lease, number, None, started, each, 8)
-                started += each
+        if count and self.observed():
+            if ends is None:  # nobody wanted to know when the run was leased
+                ends = [started + each * number for number in range(1, total + 1)]
+            if known > item:
+                started = ends[known - item - 1]
+            self._observe(worker, lease, known, started, ends[known - item :], size // total)
         if not run.counts:
             for number in range(known, known + count):
                 self.resolve(run.at(number), failed=False)
         if count and not run.is_open():
             worker.drop(lease)
             self.resolve(run, failed=False)
+
+    def _observe(self, worker: Worker, lease: Lease, first: int, started: int, ends: list[int], size: int) -> None:
+        """Consecutive items of a run, from the first on, have returned at these times. With the lock."""
+        if self.tracer is not None:
+            self.tracer.outcomes(worker, lease, first, started, ends, size)
+        if self.durations is not None:
+            for ended in ends:
+                self.durations.add(ended - started)
+                started = ended
 
     def observed(self) -> bool:
         """Whether somebody wants to know how long each task takes."""

@@ -17,7 +17,7 @@ from time import monotonic
 
 from ._current import function_name
 from ._errors import Attempt
-from ._messages import ALL_ITEMS, STAR, TIMED
+from ._messages import ALL_ITEMS, STAMPED, STAR, TIMED
 from ._pickling import NUMBERS, PLAIN, encode, encode_call
 from ._policy import Estimates
 from ._task import RUN_OVERHEAD, Task
@@ -191,7 +191,11 @@ class MapRun(Task):
             payload, fds = encode_call((self.map.fn, args, {}), main_by_value=self.session.main_by_value)
             return (lease, payload) if fds is None else (lease, payload, len(fds)), fds or []
         fn = self.map.encoded_fn()
-        how = (STAR if star else 0) | (TIMED if self.options.watched or self.session.engine.observed() else 0)
+        how = STAR if star else 0
+        if self.options.watched:
+            how |= TIMED
+        elif self.session.engine.observed():
+            how |= STAMPED
         # Plain values cannot be changed, so one pickle may hold them all; others must not share objects across items.
         if not star and PLAIN.issuperset(map(type, items)):
             return (lease, fn, how, pickle.dumps(items, 5)), []

@@ -16,6 +16,7 @@ A call is one of
     (lease, payload, n, name, attempt)                   the same (n is None: no parcel), with what `current_task` tells
     (lease, fn payload, how, items)                      a run of map items: a pickled list, or a list of pickles;
                                                          how: STAR (an item is all arguments) | TIMED (each on its own)
+                                                         | STAMPED (it is to be known when each ended)
 
 To the parent go records: a header and a payload each, many to a frame, so that they can lie in shared memory
 until they are sent (`_status`):
@@ -26,8 +27,8 @@ until they are sent (`_status`):
                       index is in the upper half of the lease word)
     SKIPPED           this lease was revoked and has not run (of a run: from that item on)
     INTS FLOATS       the results of consecutive items of a run, in an array (`_series`). The lease word has the index
-    BOOLS NONES       of the first; start and duration are those of all together
-    PICKLES
+    BOOLS NONES       of the first; start and duration are those of all
+    PICKLES           together. With STAMPED, a flag, when each ended stands before them
     READY FAILED      lease 0: the initializer has run, or how it failed
     DONE              lease 0: the finalizer has run; only the end of the interpreter is to come
     LOG               lease 0: a log record or a warning (`_log_records`); in the place of the start its number, from 1,
@@ -49,6 +50,7 @@ __all__ = [
     "RETIRE",
     "SETUP",
     "SLOT",
+    "STAMPED",
     "STAR",
     "TIMED",
     "Kind",
@@ -59,12 +61,12 @@ __all__ = [
 SETUP, SLOT, CALLS, RETIRE, LOGGING = range(5)
 
 HEADER = Struct("=QQQQ")
-STAR, TIMED = 1, 2
+STAR, TIMED, STAMPED = 1, 2, 4
 ALL_ITEMS = 0xFFFFFFFF  # instead of an item's index: all of the run that has no outcome yet
 
 
 class Kind:
-    """Kinds of records; PARCEL is a flag on those whose payload has descriptors or segments beside it."""
+    """Kinds of records. PARCEL, a flag: the payload has descriptors or segments beside it; STAMPED: see above."""
 
     RETURNED = 1
     RAISED = 2
@@ -79,7 +81,9 @@ class Kind:
     BOOLS = 11
     NONES = 12
     PICKLES = 13
+    STAMPED = 64
     PARCEL = 128
+    ALONE = 63  # the bits of the kind itself
 
 
 def pad(size: int) -> int:

@@ -9,7 +9,7 @@ from ._exceptions import load_exception
 from ._interrupt import reaches_here
 from ._messages import HEADER, Kind, pad
 from ._pickling import decode_parcel
-from ._series import is_series, load_numbers, pickles
+from ._series import is_series, load_numbers, pickles, stamps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ._trace import Tracer
     from ._worker import Worker
 
-    # lease word, kind, value, error, started and duration (ns), size (bytes)
-    Record = tuple[int, int, Any, BaseException | None, int, int, int]
+    # lease word, kind, value, error, started and duration (ns), when each of a series ended (ns), size (bytes)
+    Record = tuple[int, int, Any, BaseException | None, int, int, list[int] | None, int]
 
 __all__ = ["read_records"]
 
@@ -45,10 +45,12 @@ def read_records(
         size = meta >> 8
         data = body[at + 32 : at + 32 + size]
         at += 32 + pad(size)
-        kind = meta & 0x7F
+        kind = meta & Kind.ALONE
         if word and word & _LOW not in leases and kind != Kind.SKIPPED:
             continue  # it was given up: timed out, cancelled
-        value = error = None
+        value = error = ends = None
+        if meta & Kind.STAMPED:
+            ends, data = stamps(data)
         try:
             if kind == Kind.RETURNED:
                 value = decode_parcel(data, fds) if meta & Kind.PARCEL else loads(data)
@@ -62,7 +64,7 @@ def read_records(
             elif kind == Kind.NOTE:
                 value = loads(data)
             elif kind == Kind.PICKLES:
-                records += _load_pickles(word, data, started, duration, size)
+                records += _load_pickles(word, data, started, duration, ends, size)
                 continue
             elif is_series(kind):
                 value = load_numbers(kind, data)
@@ -70,7 +72,7 @@ def read_records(
             if reaches_here(failure):
                 raise
             error = _of_loading(failure)
-        records.append((word, kind, value, error, started, duration, size))
+        records.append((word, kind, value, error, started, duration, ends, size))
     if tracer is not None:
         if beside and records:  # then it is the only one in its frame
             records = [(*records[0][:-1], records[0][-1] + beside)]
@@ -83,27 +85,35 @@ def _of_loading(error: BaseException) -> BaseException:
     return error
 
 
-def _load_pickles(word: int, data: bytes | memoryview, started: int, duration: int, size: int) -> list[Record]:
+def _load_pickles(
+    word: int, data: bytes | memoryview, started: int, duration: int, ends: list[int] | None, size: int
+) -> list[Record]:
     """The records of a series; one that cannot be loaded fails its own item alone, and parts the others."""
     parts = list(pickles(data))
     each, size = duration // len(parts), size // len(parts)
+    if ends is None:
+        ends = [started + each * count for count in range(1, len(parts) + 1)]
     records: list[Record] = []
     values: list[Any] = []
+    first = 0  # of the values
 
-    def part_here() -> None:
+    def part_here(stop: int) -> None:
         if values:
-            records.append((word, Kind.PICKLES, values, None, started, each * len(values), size * len(values)))
+            begun = ends[first - 1] if first else started
+            lasted, heavy = ends[stop - 1] - begun, size * len(values)
+            records.append((word + (first << 32), Kind.PICKLES, values, None, begun, lasted, ends[first:stop], heavy))
 
-    for part in parts:
+    for number, part in enumerate(parts):
         try:
             values.append(pickle.loads(part))
         except BaseException as failure:
             if reaches_here(failure):
                 raise
-            part_here()
-            word += len(values) << 32
-            records.append((word, Kind.RETURNED, None, _of_loading(failure), started, each, size))
-            word += 1 << 32
-            values = []
-    part_here()
+            part_here(number)
+            begun = ends[number - 1] if number else started
+            lasted = ends[number] - begun
+            error = _of_loading(failure)
+            records.append((word + (number << 32), Kind.RETURNED, None, error, begun, lasted, None, size))
+            values, first = [], number + 1
+    part_here(len(parts))
     return records

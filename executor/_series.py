@@ -9,7 +9,8 @@ not fit in, when it is time to send it, and with its run; then it becomes one re
     result   ITEM   result   ITEM   ...       each other result is counted when the next item begins
     record   SERIES                           put among the outcomes, then no more: what is read twice is known to be
 
-Pickles lie one behind the other, behind a table of where each ends.
+Pickles lie one behind the other, behind a table of where each ends. Where somebody wants to know when each item ended,
+that stands in a third place.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from ._messages import Kind, record
-from ._status import ITEM, RUNNING, SERIES, SERIES_BYTES, TYPE, StatusBlock
+from ._status import ITEM, RUNNING, SERIES, SERIES_BYTES, STAMPS_BYTES, TYPE, StatusBlock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,11 +27,11 @@ if TYPE_CHECKING:
 
     from ._outcomes import Outcomes
 
-__all__ = ["GROUP", "PICKLED", "Series", "is_series", "load_numbers", "pickles", "unsent_series"]
+__all__ = ["GROUP", "PICKLED", "Series", "is_series", "load_numbers", "pickles", "stamps", "unsent_series"]
 
 GROUP = 32  # numbers that may be added between two looks at the clock
 PICKLED: type = bytes  # what stands for the type of a series of pickles
-_MOST = SERIES_BYTES // 8
+_MOST = min(SERIES_BYTES, STAMPS_BYTES) // 8
 _TABLE_BYTES = SERIES_BYTES // 4
 _LOW = 0xFFFFFFFF
 _FEW = 8
@@ -47,21 +48,36 @@ class Series:
     `is_full`; all are of ``type``, which is None while there is no series.
     """
 
-    __slots__ = ("_block", "_fill", "_outcomes", "_slots", "_started", "_table", "_words", "count", "slots", "type")
+    __slots__ = (
+        "_block",
+        "_fill",
+        "_outcomes",
+        "_slots",
+        "_stamps",
+        "_started",
+        "_table",
+        "_words",
+        "count",
+        "slots",
+        "stamped",
+        "type",
+    )
 
     def __init__(self, block: StatusBlock, outcomes: Outcomes) -> None:
         self._block = block
         self._words = block.words
         self._slots = {kind: block.series.cast(form) for kind, form in _FORMATS.items()}  # type: ignore[call-overload]
         self._table = block.series[:_TABLE_BYTES].cast("I")
+        self._stamps = block.stamps.cast("Q")
         self._fill = 0  # where the last pickle ends
         self._outcomes = outcomes
         self._started = 0
         self.type: type | None = None
         self.slots: Any = None
         self.count = 0
+        self.stamped = False  # whether those that begin from now on tell when each item ended
 
-    def begin(self, word: int, value: object, started: int) -> bool:
+    def begin(self, word: int, value: object, started: int, ended: int) -> bool:
         """Begin one with that result, of the item that ``word`` stands for; False if it is no plain number."""
         kind = _KINDS.get(type(value))
         if kind is None:
@@ -72,22 +88,29 @@ class Series:
         except ValueError:  # an int of more than 64 bits
             return False
         self.slots, self.count = slots, 1
-        self._open(word, kind, type(value), started)
+        self._open(word, kind, type(value), started, ended)
         return True
 
-    def begin_pickles(self, word: int, data: bytes, started: int) -> bool:
+    def begin_pickles(self, word: int, data: bytes, started: int, ended: int) -> bool:
         """Begin one with that pickled result; False if it is large."""
         self._fill = _TABLE_BYTES
         self.count = 0
         if not self.add(data):
             return False
-        self._open(word, Kind.PICKLES, PICKLED, started)
+        self._open(word, Kind.PICKLES, PICKLED, started, ended)
         return True
 
-    def _open(self, word: int, kind: int, type: type, started: int) -> None:
+    def _open(self, word: int, kind: int, type: type, started: int, ended: int) -> None:
+        if self.stamped:
+            kind |= Kind.STAMPED
+            self.stamp(ended)
         self._words[TYPE] = kind
         self._words[SERIES] = word
         self.type, self._started = type, started
+
+    def stamp(self, ended: int) -> None:
+        """The last result came at that time (monotonic nanoseconds)."""
+        self._stamps[self.count - 1] = ended
 
     def add(self, data: bytes) -> bool:
         """Add a pickled result; False if there is no room for it."""
@@ -116,6 +139,9 @@ class Series:
 
 
 def _payload(block: StatusBlock, kind: int, count: int) -> bytes:
+    if kind & Kind.STAMPED:
+        stamps = bytes(block.stamps[: 8 * count])
+        return count.to_bytes(8, "little") + stamps + _payload(block, kind & Kind.ALONE, count)
     if kind != Kind.PICKLES:
         return bytes(block.series[: count * _SIZES[kind]])
     table = block.series[: 4 * count]
@@ -132,12 +158,25 @@ def unsent_series(block: StatusBlock) -> bytes:
     words = block.words
     word, kind = words[SERIES], words[TYPE]
     count = words[ITEM] - (word >> 32)
-    if not word or words[RUNNING] != word & _LOW or not is_series(kind):
+    if not word or words[RUNNING] != word & _LOW or not is_series(kind & Kind.ALONE):
         return b""
     # A worker that goes on meanwhile may be past what a series can hold.
-    if not 0 < count <= (_TABLE_BYTES // 4 if kind == Kind.PICKLES else SERIES_BYTES // _SIZES[kind]):
+    if not 0 < count <= _most(kind):
         return b""
     return record(kind, _payload(block, kind, count), lease=word)
+
+
+def _most(kind: int) -> int:
+    """How many results may lie in a series."""
+    most = STAMPS_BYTES // 8 if kind & Kind.STAMPED else SERIES_BYTES
+    kind &= Kind.ALONE
+    return min(most, _TABLE_BYTES // 4 if kind == Kind.PICKLES else SERIES_BYTES // _SIZES[kind])
+
+
+def stamps(data: bytes | memoryview) -> tuple[list[int], bytes | memoryview]:
+    """When each item of a stamped series ended, and the rest of its payload."""
+    end = 8 + 8 * int.from_bytes(data[:8], "little")
+    return memoryview(data)[8:end].cast("Q").tolist(), data[end:]
 
 
 def load_numbers(kind: int, data: bytes | memoryview) -> list[Any]:

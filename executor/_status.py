@@ -13,6 +13,7 @@
              SERIES    lease | first item << 32: a series of results is gathered (`_series`), 0 when there is none
              TYPE      of what type they are, a kind of record
     series   the results of that series
+    stamps   when each of its items ended (monotonic nanoseconds), where that is asked for
     outcomes outcomes that are ready but not yet sent: what a worker that dies leaves here is not lost
     log      what faulthandler writes: the end of the file
 
@@ -44,6 +45,7 @@ __all__ = [
     "SERIES",
     "SERIES_BYTES",
     "SOFT",
+    "STAMPS_BYTES",
     "STARTED",
     "TYPE",
     "StatusBlock",
@@ -52,16 +54,18 @@ __all__ = [
 RUNNING, STARTED, FINISHED, REVOKED, ITEM, CUT, FILLED, SOFT, CLOSED, SENT, SERIES, TYPE = range(12)
 _WORDS_BYTES = 4096
 SERIES_BYTES = 64 * 1024
-AREA_OFFSET = _WORDS_BYTES + SERIES_BYTES
+STAMPS_BYTES = 64 * 1024
+_STAMPS_OFFSET = _WORDS_BYTES + SERIES_BYTES
+AREA_OFFSET = _STAMPS_OFFSET + STAMPS_BYTES
 AREA_BYTES = 256 * 1024
 LOG_OFFSET = AREA_OFFSET + AREA_BYTES
 _LOG_MOST = 64 * 1024
 
 
 class StatusBlock:
-    """One side's view of the page. ``words``, ``series`` and ``area`` are memoryviews; ``fd`` the file behind them."""
+    """One side's view of the page: memoryviews, and ``fd``, the file behind them."""
 
-    __slots__ = ("_map", "area", "fd", "series", "words")
+    __slots__ = ("_map", "area", "fd", "series", "stamps", "words")
 
     def __init__(self, fd: int | None = None) -> None:
         if fd is None:
@@ -72,7 +76,8 @@ class StatusBlock:
         self._map = mmap.mmap(fd, LOG_OFFSET)
         view = memoryview(self._map)
         self.words = view[:_WORDS_BYTES].cast("Q")
-        self.series = view[_WORDS_BYTES:AREA_OFFSET]
+        self.series = view[_WORDS_BYTES:_STAMPS_OFFSET]
+        self.stamps = view[_STAMPS_OFFSET:AREA_OFFSET]
         self.area = view[AREA_OFFSET:]
 
     def read_log(self) -> str:
@@ -88,6 +93,7 @@ class StatusBlock:
         if self.fd >= 0:
             self.words.release()
             self.series.release()
+            self.stamps.release()
             self.area.release()
             try:
                 self._map.close()

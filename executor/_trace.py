@@ -117,6 +117,12 @@ class Tracer:
         row = (name, number, index, worker.id, queued, started, spent, how, text, received, size, attempt)
         self._tasks.append(row)
 
+    def outcomes(self, worker: Worker, lease: Lease, first: int, started: int, ends: list[int], size: int) -> None:
+        """Consecutive calls, or items, of a run have returned, at these times."""
+        for item, ended in enumerate(ends, first):
+            self.outcome(worker, lease, item, None, started, ended - started, size)
+            started = ended
+
     def resolved(self, task: Any) -> None:
         """A future is settled. Only those are recorded of which no worker has told the outcome."""
         traced = task.traced

@@ -22,7 +22,7 @@ from . import _current, _forwarding, _main_globals, _pickling
 from ._channel import WorkerChannel
 from ._depot import KEEP, depot
 from ._exceptions import dump_exception
-from ._messages import ALL_ITEMS, CALLS, LOGGING, RETIRE, SLOT, STAR, TIMED, Kind
+from ._messages import ALL_ITEMS, CALLS, LOGGING, RETIRE, SLOT, STAMPED, STAR, TIMED, Kind
 from ._outcomes import EXIT_CHANNEL_LOST, Outcomes
 from ._pickling import NUMBERS, Parcel, decode_call, decode_parcel
 from ._series import GROUP, PICKLED, Series
@@ -337,6 +337,7 @@ class _Worker:
         star = bool(how & STAR)
         done = 0
         if not how & TIMED:
+            self._series.stamped = bool(how & STAMPED)
             done, now = self._run_untimed(lease, fn, items, load, star, time.monotonic_ns())
         for index in range(done, len(items)):
             words[STARTED] = now
@@ -354,7 +355,8 @@ class _Worker:
     def _run_untimed(self, lease: int, fn: Any, items: list[Any], load: Any, star: bool, now: int) -> tuple[int, int]:
         """Run items whose results gather in series: how many it ran, and the time.
 
-        What each of them takes is not known: the clock is looked at between groups of quick ones.
+        The clock is looked at between groups of quick ones: what each of them takes is not known unless it is to be
+        stamped.
         """
         outcomes, series = self._outcomes, self._series
         done, most = 0, 1
@@ -369,14 +371,18 @@ class _Worker:
             if value is not _GATHERED:
                 self._begin_series(lease | done << 32, fn, value, started, now)
                 done += 1
-            elif series.is_full():
-                series.end(now)
+            else:
+                if series.stamped:
+                    series.stamp(now)
+                if series.is_full():
+                    series.end(now)
             # Not behind a quick item that begins a series: there are more to come.
             if now - self._flushed > _FLUSH_AFTER and (value is _GATHERED or now - started > _GROUP_TAKES):
                 series.end(now)
                 outcomes.flush()
                 self._flushed = now
-            most = max(1, min(GROUP, (done - first) * _GROUP_TAKES // (now - started + 1)))
+            if not series.stamped:
+                most = max(1, min(GROUP, (done - first) * _GROUP_TAKES // (now - started + 1)))
         series.end(now)
         return done, now
 
@@ -385,11 +391,12 @@ class _Worker:
         series = self._series
         had_many = series.end(now)
         if type(value) is not _Outcome:
-            if had_many and series.begin(word, value, started):  # types that change all the time are better pickled
+            # Types that change all the time are better pickled.
+            if had_many and series.begin(word, value, started, now):
                 return
             value = _Outcome(*self._encoded(fn, value))
         kind, data = value.kind, value.data
-        if kind != Kind.RETURNED or not isinstance(data, bytes) or not series.begin_pickles(word, data, started):
+        if kind != Kind.RETURNED or not isinstance(data, bytes) or not series.begin_pickles(word, data, started, now):
             self._outcomes.put(word, kind, data, started, now - started)
 
     def _gather(

@@ -42,7 +42,8 @@ def test_the_kinds_can_be_told_apart_and_leave_room_for_the_flag() -> None:
     assert len({*KINDS}) == len(KINDS)
     assert all(0 < kind < Kind.PARCEL for kind in KINDS)
     assert all((kind | Kind.PARCEL) & 0x7F == kind for kind in KINDS)
-    assert Kind.PARCEL | 0x7F == 0xFF
+    assert all(kind & Kind.ALONE == kind for kind in KINDS)
+    assert Kind.PARCEL | Kind.STAMPED | Kind.ALONE == 0xFF
     assert len({SETUP, CALLS, RETIRE}) == 3
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from executor._messages import HEADER, Kind
-from executor._series import PICKLED, Series, is_series, load_numbers, pickles, unsent_series
+from executor._series import PICKLED, Series, is_series, load_numbers, pickles, stamps, unsent_series
 from executor._status import ITEM, RUNNING, SERIES, SERIES_BYTES, StatusBlock
 
 LEASE = 7
@@ -43,7 +43,7 @@ def records() -> Records:
 def series(block: StatusBlock, records: Records) -> Iterator[Series]:
     series = Series(block, records)  # type: ignore[arg-type]
     yield series
-    for view in [*series._slots.values(), series._table]:  # a worker's last as long as the process
+    for view in [*series._slots.values(), series._table, series._stamps]:  # a worker's last as long as the process
         view.release()
 
 
@@ -67,12 +67,12 @@ def gather(series: Series, block: StatusBlock, values: list[Any], first: int = 0
     block.words[ITEM] = first
     word = LEASE | first << 32
     if isinstance(values[0], (str, tuple)):
-        assert series.begin_pickles(word, pickle.dumps(values[0]), 100)
+        assert series.begin_pickles(word, pickle.dumps(values[0]), 100, 0)
         for item, value in enumerate(values[1:], first + 1):
             block.words[ITEM] = item
             assert series.add(pickle.dumps(value))
     else:
-        assert series.begin(word, values[0], 100)
+        assert series.begin(word, values[0], 100, 0)
         for item, value in enumerate(values[1:], first + 1):
             block.words[ITEM] = item
             series.slots[item - first] = value
@@ -121,7 +121,7 @@ def test_an_item_that_works_is_not_in_it(series: Series, block: StatusBlock, val
 
 
 def test_the_first_result_counts_when_the_next_item_begins(series: Series, block: StatusBlock) -> None:
-    assert series.begin(LEASE, 5, 0)
+    assert series.begin(LEASE, 5, 0, 0)
     assert unsent(block) is None
     block.words[ITEM] = 1
     assert unsent(block) == (0, [5])
@@ -142,7 +142,7 @@ def test_between_put_and_end_it_is_found_twice_never_not_at_all(series: Series, 
 
 @pytest.mark.parametrize("value", [2**63, -(2**63) - 1, "a", (), b"", 1j])
 def test_what_is_no_plain_number_begins_none(series: Series, block: StatusBlock, value: Any) -> None:
-    assert not series.begin(LEASE, value, 0)
+    assert not series.begin(LEASE, value, 0, 0)
     assert block.words[SERIES] == 0
     assert series.type is None
 
@@ -151,17 +151,17 @@ def test_numbers_of_a_subclass_stay_what_they_are(series: Series) -> None:
     class Number(int):
         pass
 
-    assert not series.begin(LEASE, Number(5), 0)
+    assert not series.begin(LEASE, Number(5), 0, 0)
 
 
 def test_a_large_pickle_begins_none(series: Series, block: StatusBlock) -> None:
-    assert not series.begin_pickles(LEASE, bytes(SERIES_BYTES), 0)
+    assert not series.begin_pickles(LEASE, bytes(SERIES_BYTES), 0, 0)
     assert block.words[SERIES] == 0
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, 10_000])
 def test_pickles_are_added_until_there_is_no_room(series: Series, block: StatusBlock, size: int) -> None:
-    assert series.begin_pickles(LEASE, bytes(size), 0)
+    assert series.begin_pickles(LEASE, bytes(size), 0, 0)
     while series.add(bytes(size)):
         assert series.count < SERIES_BYTES
     block.words[ITEM] = series.count
@@ -170,7 +170,7 @@ def test_pickles_are_added_until_there_is_no_room(series: Series, block: StatusB
 
 
 def test_it_is_full_before_there_is_no_room(series: Series, block: StatusBlock) -> None:
-    assert series.begin(LEASE, 0, 0)
+    assert series.begin(LEASE, 0, 0, 0)
     while not series.is_full():
         for _ in range(32):
             series.slots[series.count] = series.count
@@ -207,5 +207,36 @@ def test_a_worker_that_has_long_gone_on(series: Series, block: StatusBlock, valu
 
 
 def test_pickled_is_a_type_of_its_own(series: Series) -> None:
-    assert series.begin_pickles(LEASE, b"", 0)
+    assert series.begin_pickles(LEASE, b"", 0, 0)
     assert series.type is PICKLED
+
+
+@pytest.mark.parametrize("values", ROWS)
+def test_when_each_ended(series: Series, block: StatusBlock, records: Records, values: list[Any]) -> None:
+    series.stamped = True
+    word = LEASE | 3 << 32
+    pickled = isinstance(values[0], (str, tuple))
+    block.words[ITEM] = 3
+    if pickled:
+        assert series.begin_pickles(word, pickle.dumps(values[0]), 100, 110)
+    else:
+        assert series.begin(word, values[0], 100, 110)
+    for number, value in enumerate(values[1:], 1):
+        block.words[ITEM] = 3 + number
+        if pickled:
+            assert series.add(pickle.dumps(value))
+        else:
+            series.slots[number] = value
+            series.count += 1
+        series.stamp(110 + 10 * number)
+    block.words[ITEM] = 3 + len(values)
+    data = unsent_series(block)
+    _, meta, _, _ = HEADER.unpack_from(data)
+    unsent_ends, unsent_payload = stamps(memoryview(data)[HEADER.size : HEADER.size + (meta >> 8)])
+    series.end(500)
+    ((_, kind, data, _, _),) = records.records
+    ends, payload = stamps(data)
+    assert kind == meta & 0xFF == (kind & Kind.ALONE) | Kind.STAMPED
+    assert ends == unsent_ends == [110 + 10 * number for number in range(len(values))]
+    assert list(map(repr, values_of(kind & Kind.ALONE, payload))) == list(map(repr, values))
+    assert bytes(unsent_payload) == bytes(payload)
