@@ -71,7 +71,7 @@ def cancel_pending(engine: Engine, session: Session, *, keep: bool = False) -> N
         for task in kept:
             engine.backlog.add(task)
         for worker in workers:
-            if len(worker.leases) > 1:
+            if worker.leases:
                 engine.revocation.revoke(worker)
     engine.loop.wake()
     engine.call_back()
