@@ -254,7 +254,7 @@ class ProcessPoolExecutor(_standard.ProcessPoolExecutor):
         """The results of ``fn`` over the items, in order.
 
         ``chunksize``: items that go to a worker together; 1 lets the executor decide by how long they take.
-        ``buffersize``: at most that many items are read ahead of the results fetched, exactly; None: some thousands.
+        ``buffersize``: at most that many items are read ahead of the results fetched, exactly; None: up to 30,000.
         ``timeout``: seconds from this call after which fetching raises TimeoutError.
         ``return_exceptions``: an exception takes the place of its result instead of being raised.
         ``progress``: True or a label shows a bar of tqdm (extra ``progress``), which counts items as they are done.
