@@ -28,8 +28,13 @@ class _OwnClient(Client):
         try:
             super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
         except BaseException:
+            # Nothing of it is to be left to the garbage collector: that would close it in whatever thread it runs, and
+            # there wait for a lock which the next client holds until its own thread has begun.
             if self.status == "closed":  # it was started
                 self._stop_loop()
+            else:
+                with contextlib.suppress(Exception):
+                    self.close()
             raise
 
     def close(self, *arguments: Any, **options: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from pathlib import Path
 
 import dask.config
@@ -12,7 +13,7 @@ from distributed import Security
 from executor.distributed import DaskExecutor
 from tests import tasks
 from tests.distributed.cluster import Cluster, cluster
-from tests.support import HANG
+from tests.support import HANG, eventually
 
 
 def make_certificate(directory: Path, name: str) -> tuple[str, str]:
@@ -60,7 +61,10 @@ def config_of(key: str, certificate: str) -> dict[str, object]:
 
 def refuse_without_certificate(secure: Cluster, directory: Path) -> None:
     with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
-        with pytest.raises(TypeError, match="TLS"):
+        with pytest.raises(TypeError, match="TLS") as raised:
             DaskExecutor(secure.address)
+        # Nothing is left that only the garbage collector would end, in whatever thread that runs.
+        eventually(lambda: "IO loop" not in [thread.name for thread in threading.enumerate()])
+        del raised
         with pytest.raises(OSError, match="certificate"):
             DaskExecutor(secure.address, security=security(*make_certificate(directory, "stranger")))
