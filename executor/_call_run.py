@@ -14,7 +14,7 @@ from ._exceptions import copy_of
 from ._messages import ALL_ITEMS, STAMPED, STAR
 from ._named import pickle_named
 from ._pickling import NUMBERS
-from ._task import RUN_OVERHEAD, Task
+from ._task import Run, Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ __all__ = ["join_calls"]
 
 _MOST = 1024  # calls in a run: they are joined with the lock held
 _SHORT = 1024  # bytes or characters: longer arguments go one by one
-_NO_ATTEMPTS: tuple[Attempt, ...] = ()
 
 
 def join_calls(first: Any, queue: deque[Any], most: int) -> Task:
@@ -42,9 +41,9 @@ def join_calls(first: Any, queue: deque[Any], most: int) -> Task:
     if name is None or (session.main_by_value and b"__main__" in name):
         return first  # type: ignore[no-any-return]
     kind = type(first)
-    calls, items = [first], [args]
+    futures, arguments = [first], [args]
     most = min(most, _MOST)
-    while queue and len(calls) < most:
+    while queue and len(futures) < most:
         future = queue[0]
         if type(future) is not kind or future.options is not options or future.session is not session:
             break
@@ -53,38 +52,34 @@ def join_calls(first: Any, queue: deque[Any], most: int) -> Task:
             queue.popleft()
             continue
         args = call[1]
-        if call[0] is not fn or call[2] or future.attempts:
-            break
-        if not NUMBERS.issuperset(map(type, args)) and not _is_short(args):
+        if call[0] is not fn or call[2] or future.attempts or not _is_short(args):
             break
         queue.popleft()
-        calls.append(future)
-        items.append(args)
-    return CallRun(calls, items, name) if len(calls) > 1 else first
+        futures.append(future)
+        arguments.append(args)
+    return CallRun(futures, arguments, name) if len(futures) > 1 else first
 
 
 def _is_short(args: tuple[Any, ...]) -> bool:
-    return all(
-        type(value) in NUMBERS or (type(value) in (str, bytes) and len(value) <= _SHORT)  # immutable, and no more
-        for value in args
+    """Whether all are numbers, or text or bytes of no great length: nothing that could fail to be pickled."""
+    return NUMBERS.issuperset(map(type, args)) or all(
+        type(value) in NUMBERS or (type(value) in (str, bytes) and len(value) <= _SHORT) for value in args
     )
 
 
-class CallRun(Task):
-    """Some calls with one worker. Outcomes come in order; ``done`` counts them."""
+class CallRun(Run):
+    """Some calls with one worker: its items are their futures."""
 
-    __slots__ = ("_items", "_lease", "_name", "calls", "done", "options", "session")
+    __slots__ = ("_arguments", "_lease", "_name", "options", "session")
 
-    overhead = RUN_OVERHEAD
     counts = False
-    attempts = _NO_ATTEMPTS
+    attempts: tuple[Attempt, ...] = ()
 
-    def __init__(self, calls: list[Any], items: list[tuple[Any, ...]], name: bytes) -> None:
-        self.calls = calls
-        self.done = 0
-        self.session = calls[0].session
-        self.options = calls[0].options
-        self._items = items
+    def __init__(self, futures: list[Any], arguments: list[tuple[Any, ...]], name: bytes) -> None:
+        super().__init__(futures)
+        self.session = futures[0].session
+        self.options = futures[0].options
+        self._arguments = arguments
         self._name = name
         self._lease: Any = None
 
@@ -95,29 +90,20 @@ class CallRun(Task):
     @lease.setter
     def lease(self, lease: Any) -> None:
         self._lease = lease
-        for call in self.calls:
-            call.lease = lease
+        for future in self.items:
+            future.lease = lease
 
     def name(self) -> str:
-        return str(self.calls[0].name())
-
-    def size(self) -> int:
-        return len(self.calls)
+        return str(self.items[0].name())
 
     def at(self, item: int) -> Task:
-        return self if item == ALL_ITEMS else self.calls[item]
+        return self if item == ALL_ITEMS else self.items[item]
 
     def index(self, task: Task) -> int:
-        return self.calls.index(task)
+        return self.items.index(task)
 
-    def cut(self, item: int) -> Task | None:
-        if item == 0 and not self.done:
-            return self
-        rest = self.calls[item:]
-        if not rest:
-            return None
-        self.calls = self.calls[:item]
-        run = CallRun(rest, self._items[item:], self._name)
+    def behind(self, item: int, rest: list[Any]) -> Task:
+        run = CallRun(rest, self._arguments[item:], self._name)
         run.lease = None
         return run
 
@@ -127,7 +113,7 @@ class CallRun(Task):
 
     def parts(self) -> list[Task]:
         self.lease = None
-        return [call for call in self.calls[self.done :] if call.is_open()]
+        return [future for future in self.items[self.done :] if future.is_open()]
 
     singles = parts
 
@@ -135,42 +121,27 @@ class CallRun(Task):
         return True
 
     def encode(self, lease: int) -> tuple[tuple[Any, ...], list[int]]:
-        items: list[Any] = self._items
+        arguments: list[Any] = self._arguments
         how = STAMPED if self.session.engine.observed() else 0
-        if set(map(len, items)) == {1}:
-            items = [args[0] for args in items]
+        if set(map(len, arguments)) == {1}:
+            arguments = [args[0] for args in arguments]
         else:
             how |= STAR
-        return (lease, self._name, how, pickle.dumps(items, 5)), []
+        return (lease, self._name, how, pickle.dumps(arguments, 5)), []
 
     def note_progress(self, item: int, done: float, total: float | None) -> None:
         if item >= self.done:
-            self.calls[item].note_progress(0, done, total)
+            self.items[item].note_progress(0, done, total)
 
-    def outcome(self, item: int, value: Any, error: BaseException | None) -> bool | None:
-        if item == ALL_ITEMS:
-            assert error is not None
-            self.fail(error)
-            return True
-        if item != self.done:
-            return None
-        self.done = item + 1
-        self.calls[item].outcome(0, value, error)
-        return self.done == len(self.calls)
+    def settle(self, item: int, value: Any, error: BaseException | None) -> None:
+        self.items[item].outcome(0, value, error)
 
-    def outcomes(self, item: int, values: list[Any], *, plain: bool) -> int:
-        """The results of consecutive calls, from that one on: how many were not known. With the lock."""
-        values = values[self.done - item :] if item <= self.done else []
-        for call, value in zip(self.calls[self.done :], values, strict=False):
-            call.outcome(0, value, None)
-        self.done += len(values)
-        return len(values)
+    def settle_series(self, values: list[Any], *, plain: bool) -> None:
+        for future, value in zip(self.items[self.done :], values, strict=False):
+            future.outcome(0, value, None)
 
     def fail(self, error: BaseException) -> None:
-        for number, call in enumerate(self.parts()):
-            call.fail(error if number == 0 else copy_of(error))
-            self.session.engine.resolve(call, failed=True)
-        self.done = len(self.calls)
-
-    def is_open(self) -> bool:
-        return self.done < len(self.calls)
+        for number, future in enumerate(self.parts()):
+            future.fail(error if number == 0 else copy_of(error))
+            self.session.engine.resolve(future, failed=True)
+        self.done = len(self.items)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import array
 import os
+import select
 import socket
 from collections import deque
 from struct import Struct
@@ -237,8 +238,6 @@ class WorkerChannel:
     __slots__ = ("_parser", "_poller", "_sock", "_spin")
 
     def __init__(self, sock: socket.socket) -> None:
-        import select
-
         sock.setblocking(True)
         self._sock = sock
         self._parser = _Parser()

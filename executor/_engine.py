@@ -128,7 +128,7 @@ class Engine:
             worker = next(reversed(supervisor.idle.values())) if supervisor.idle else None
             if worker is not None and task.options.placed:
                 worker = self.backlog.idle_for(task, supervisor.idle.values())  # type: ignore[union-attr]  # it is placed
-            grow = worker is None and supervisor.may_grow() and supervisor.wants_worker()
+            grow = worker is None and self._grows()
             if grow and self.settings.forks_here:
                 supervisor.start_needed()
                 return
@@ -409,7 +409,8 @@ class Engine:
             tracer = self.tracer
             durations = self.durations
             observed = self.observed()
-            for word, kind, value, error, started, duration, ends, size in records:
+            for record in records:
+                word, kind, value, error, started, duration, _, size = record
                 if not word:
                     self._on_note(worker, kind, value, error)
                     continue
@@ -425,7 +426,7 @@ class Engine:
                 if is_series(kind):
                     if sentenced is not None and number == sentenced[0]:
                         del value[sentenced[1] - (word >> 32) :]
-                    self._settle_series(worker, lease, word >> 32, kind, value, started, duration, ends, size)
+                    self._settle_series(worker, lease, record)
                     continue
                 if kind == Kind.SKIPPED:
                     rest = task.cut(word >> 32)
@@ -467,23 +468,13 @@ class Engine:
             self.rest(worker)
             self.hungry[worker.id] = worker
 
-    def _settle_series(
-        self,
-        worker: Worker,
-        lease: Lease,
-        item: int,
-        kind: int,
-        values: list[Any],
-        started: int,
-        duration: int,
-        ends: list[int] | None,
-        size: int,
-    ) -> None:
+    def _settle_series(self, worker: Worker, lease: Lease, record: Record) -> None:
         """The results of consecutive items of a run. With the lock."""
+        word, kind, values, _, started, duration, ends, size = record
         if not values:
             return
         run: Any = lease.task
-        total = len(values)
+        item, total = word >> 32, len(values)
         each = duration // total
         known = run.done
         count = run.outcomes(item, values, plain=kind != Kind.PICKLES)
@@ -496,7 +487,7 @@ class Engine:
                 ends = [started + each * number for number in range(1, total + 1)]
             if known > item:
                 started = ends[known - item - 1]
-            self._observe(worker, lease, known, started, ends[known - item :], size // total)
+            self._observe(worker, lease, known, started, ends[known - item : total], size // total)
         if not run.counts:
             for number in range(known, known + count):
                 self.resolve(run.at(number), failed=False)

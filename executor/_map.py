@@ -17,10 +17,10 @@ from time import monotonic
 
 from ._current import function_name
 from ._errors import Attempt
-from ._messages import ALL_ITEMS, STAMPED, STAR, TIMED
+from ._messages import STAMPED, STAR, TIMED
 from ._pickling import NUMBERS, PLAIN, encode, encode_call
 from ._policy import Estimates
-from ._task import RUN_OVERHEAD, Task
+from ._task import RUN_OVERHEAD, Run, Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,18 +108,15 @@ class _Pending:
         self.count = 0
 
 
-class MapRun(Task):
-    """Items ``first`` to ``first + len(items) - 1`` of a map. Outcomes come in order; ``done`` counts them."""
+class MapRun(Run):
+    """Items ``first`` to ``first + len(items) - 1`` of a map."""
 
-    __slots__ = ("attempts", "done", "first", "items", "lease", "map", "options", "session", "splits")
-
-    overhead = RUN_OVERHEAD
+    __slots__ = ("attempts", "first", "lease", "map", "options", "session", "splits")
 
     def __init__(self, map: Map, first: int, items: list[Any], attempts: tuple[Attempt, ...] = ()) -> None:
+        super().__init__(items)
         self.map = map
         self.first = first
-        self.items = items
-        self.done = 0
         self.attempts = attempts
         self.lease = None
         self.session = map.session
@@ -137,9 +134,6 @@ class MapRun(Task):
     def estimate_key(self) -> Any:
         return self.map.key
 
-    def size(self) -> int:
-        return len(self.items)
-
     def portion(self, most: int) -> Task:
         most = self.map.whole_chunks(most)
         part = MapRun(self.map, self.first, self.items[:most], self.attempts)
@@ -149,13 +143,7 @@ class MapRun(Task):
             self.session.on_resolved(self, False)
         return part
 
-    def cut(self, item: int) -> Task | None:
-        if item == 0 and not self.done:
-            return self
-        rest = self.items[item:]
-        if not rest:
-            return None
-        self.items = self.items[:item]
+    def behind(self, item: int, rest: list[Any]) -> Task:
         return MapRun(self.map, self.first + item, rest)
 
     def isolate(self, item: int) -> tuple[list[Task], Task | None]:
@@ -220,24 +208,11 @@ class MapRun(Task):
         if bar is not None and item >= self.done:
             bar.note(self.first + item, done, total)
 
-    def outcome(self, item: int, value: Any, error: BaseException | None) -> bool | None:
-        if item == ALL_ITEMS:
-            assert error is not None
-            self.fail(error)
-            return True
-        if item != self.done:
-            return None
+    def settle(self, item: int, value: Any, error: BaseException | None) -> None:
         self.map.put(self.first + item, value if error is None else _Raised(error))
-        self.done = item + 1
-        return self.done == len(self.items)
 
-    def outcomes(self, item: int, values: list[Any], *, plain: bool) -> int:
-        """The results of a series of items, from that one on: how many were not known. With the lock."""
-        values = values[self.done - item :] if item <= self.done else []
-        if values:
-            self.map.put_series(self.first + self.done, values, plain=plain)
-        self.done += len(values)
-        return len(values)
+    def settle_series(self, values: list[Any], *, plain: bool) -> None:
+        self.map.put_series(self.first + self.done, values, plain=plain)
 
     def fail(self, error: BaseException) -> None:
         for item in range(self.done, len(self.items)):
@@ -248,9 +223,6 @@ class MapRun(Task):
         from concurrent.futures import CancelledError
 
         self.fail(CancelledError())
-
-    def is_open(self) -> bool:
-        return self.done < len(self.items)
 
 
 class Map(Task):

@@ -91,17 +91,18 @@ def _load_pickles(
     """The records of a series; one that cannot be loaded fails its own item alone, and parts the others."""
     parts = list(pickles(data))
     each, size = duration // len(parts), size // len(parts)
-    if ends is None:
-        ends = [started + each * count for count in range(1, len(parts) + 1)]
     records: list[Record] = []
     values: list[Any] = []
     first = 0  # of the values
 
-    def part_here(stop: int) -> None:
-        if values:
-            begun = ends[first - 1] if first else started
-            lasted, heavy = ends[stop - 1] - begun, size * len(values)
-            records.append((word + (first << 32), Kind.PICKLES, values, None, begun, lasted, ends[first:stop], heavy))
+    def begun(number: int) -> int:
+        return started + each * number if ends is None else ends[number - 1] if number else started
+
+    def put(kind: int, value: Any, error: BaseException | None, stop: int) -> None:
+        """A record of those from the first to before ``stop``."""
+        when = begun(first), begun(stop) - begun(first)
+        stamps = None if ends is None else ends[first:stop]
+        records.append((word + (first << 32), kind, value, error, *when, stamps, size * (stop - first)))
 
     for number, part in enumerate(parts):
         try:
@@ -109,11 +110,11 @@ def _load_pickles(
         except BaseException as failure:
             if reaches_here(failure):
                 raise
-            part_here(number)
-            begun = ends[number - 1] if number else started
-            lasted = ends[number] - begun
-            error = _of_loading(failure)
-            records.append((word + (number << 32), Kind.RETURNED, None, error, begun, lasted, None, size))
+            if values:
+                put(Kind.PICKLES, values, None, number)
+            first = number
+            put(Kind.RETURNED, None, _of_loading(failure), number + 1)
             values, first = [], number + 1
-    part_here(len(parts))
+    if values:
+        put(Kind.PICKLES, values, None, len(parts))
     return records

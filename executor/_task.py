@@ -7,6 +7,7 @@ All methods are called with the manager's lock held unless they say otherwise.
 from __future__ import annotations
 
 from ._errors import Attempt
+from ._messages import ALL_ITEMS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ._session import Session
     from ._worker import Worker
 
-__all__ = ["RUN_OVERHEAD", "Task"]
+__all__ = ["RUN_OVERHEAD", "Run", "Task"]
 
 RUN_OVERHEAD = 2e-7  # seconds that one of a run of calls costs beside its own time
 
@@ -137,3 +138,61 @@ class Task:
 
     def after(self) -> None:
         """Call back who waits for the outcome. Without the lock."""
+
+
+class Run(Task):
+    """Calls with one worker that share a lease: ``items``. Outcomes come in their order; ``done`` counts them."""
+
+    __slots__ = ("done", "items")
+
+    overhead = RUN_OVERHEAD
+
+    def __init__(self, items: list[Any]) -> None:
+        self.items = items
+        self.done = 0
+
+    def size(self) -> int:
+        return len(self.items)
+
+    def is_open(self) -> bool:
+        return self.done < len(self.items)
+
+    def cut(self, item: int) -> Task | None:
+        if item == 0 and not self.done:
+            return self
+        rest = self.items[item:]
+        if not rest:
+            return None
+        self.items = self.items[:item]
+        return self.behind(item, rest)
+
+    def behind(self, item: int, rest: list[Any]) -> Task:
+        """A run of these items, which were cut off from that one on."""
+        raise NotImplementedError
+
+    def outcome(self, item: int, value: Any, error: BaseException | None) -> bool | None:
+        if item == ALL_ITEMS:
+            assert error is not None
+            self.fail(error)
+            return True
+        if item != self.done:
+            return None
+        self.settle(item, value, error)
+        self.done = item + 1
+        return not self.is_open()
+
+    def settle(self, item: int, value: Any, error: BaseException | None) -> None:
+        """The outcome of the item that is next."""
+        raise NotImplementedError
+
+    def outcomes(self, item: int, values: list[Any], *, plain: bool) -> int:
+        """The results of consecutive items, from that one on: how many were not known. ``plain``: all are numbers."""
+        values = values[self.done - item :] if item <= self.done else []
+        if values:
+            self.settle_series(values, plain=plain)
+        self.done += len(values)
+        return len(values)
+
+    def settle_series(self, values: list[Any], *, plain: bool) -> None:
+        """The results of the items that are next."""
+        raise NotImplementedError

@@ -16,21 +16,8 @@ import pytest
 
 from executor import Future, ProcessPoolExecutor, WorkerLost, as_completed, current_task, report_progress, wait
 from tests import tasks
-from tests.behaviour.test_series import (
-    forking,
-    numbers,
-    of_many_types,
-    often_another,
-    raising,
-    texts,
-    unloadable,
-    unpicklable,
-)
+from tests.behaviour.test_series import FAULTY, forking, numbers, of_many_types, often_another, raising, texts, told
 from tests.support import HANG, Gate, eventually
-
-
-def told(error: BaseException | None) -> str:
-    return type(error).__name__
 
 
 def noted(file: str, bad: int, x: int) -> int:
@@ -108,14 +95,7 @@ def test_several_functions_take_turns(pool: ProcessPoolExecutor) -> None:
     assert [future.result(HANG) for _, _, future in futures] == [fn(x) for fn, x, _ in futures]
 
 
-@pytest.mark.parametrize(
-    ("fn", "errors"),
-    [
-        (raising, dict.fromkeys(range(3, 2000, 10), "LookupError")),
-        (unloadable, dict.fromkeys(range(50, 2000, 100), "ZeroDivisionError")),
-        (unpicklable, dict.fromkeys(range(50, 2000, 100), "LookupError")),
-    ],
-)
+@FAULTY
 def test_each_has_its_own_error(pool: ProcessPoolExecutor, fn: Any, errors: dict[int, str]) -> None:
     futures = submit_many(pool, fn, count=2000)
     found = {x: future.exception(HANG) for x, future in enumerate(futures)}

@@ -98,6 +98,16 @@ FUNCTIONS = [of_many_types, often_another, numbers, texts, tasks.same]
 WAYS: list[dict[str, int]] = [{}, {"chunksize": 7}, {"buffersize": 300}]
 
 
+FAULTY = pytest.mark.parametrize(  # what goes wrong with the numbers up to 2000
+    ("fn", "errors"),
+    [
+        (raising, dict.fromkeys(range(3, 2000, 10), "LookupError")),
+        (unloadable, dict.fromkeys(range(50, 2000, 100), "ZeroDivisionError")),
+        (unpicklable, dict.fromkeys(range(50, 2000, 100), "LookupError")),
+    ],
+)
+
+
 def told(error: BaseException) -> str:
     return type(error).__name__
 
@@ -123,14 +133,7 @@ def test_of_several_iterables(pool: ProcessPoolExecutor) -> None:
     assert list(pool.map(tasks.add, range(3000), range(3000))) == list(range(0, 6000, 2))
 
 
-@pytest.mark.parametrize(
-    ("fn", "errors"),
-    [
-        (raising, dict.fromkeys(range(3, 2000, 10), "LookupError")),
-        (unloadable, dict.fromkeys(range(50, 2000, 100), "ZeroDivisionError")),
-        (unpicklable, dict.fromkeys(range(50, 2000, 100), "LookupError")),
-    ],
-)
+@FAULTY
 def test_each_item_has_its_own_error(pool: ProcessPoolExecutor, fn: Any, errors: dict[int, str]) -> None:
     found = list(pool.map(fn, range(2000), timeout=HANG, return_exceptions=True))
     assert {x: told(each) for x, each in enumerate(found) if isinstance(each, BaseException)} == errors
