@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +32,16 @@ def run(face: Face, scenario: str, directory: Path) -> Ended:
         return Ended(code, running.out, running.err, sorted(map(int, lines)))
 
 
+def skip_where_work_may_be_lost(face: Face) -> None:
+    """Python 3.12 starts no thread once the program has come to its end, and the standard pool's manager drops all
+    that is pending, in silence, if it has not started the thread that feeds its workers by then."""
+    if face.is_standard and sys.version_info[:2] == (3, 12):
+        pytest.skip("the standard pool of Python 3.12 may lose what is pending at the end of the program")
+
+
 @pytest.mark.parametrize("scenario", ["falls_off_the_end", "shuts_down_without_waiting", "drops_the_executor"])
 def test_pending_work_is_finished(any_face: Face, scenario: str, tmp_path: Path) -> None:
+    skip_where_work_may_be_lost(any_face)
     assert run(any_face, scenario, tmp_path) == Ended(0, "", "", list(range(10)))
 
 
@@ -53,6 +62,7 @@ def test_callbacks_at_the_end(face: Face, tmp_path: Path) -> None:
 
 
 def test_functions_of_main(any_face: Face, tmp_path: Path) -> None:
+    skip_where_work_may_be_lost(any_face)
     assert run(any_face, "uses_its_own_functions", tmp_path) == Ended(0, "285\n", "", list(range(10)))
 
 
