@@ -24,3 +24,8 @@ def names(path: Path) -> list[str]:
         for test in case.body
         if isinstance(test, ast.FunctionDef) and test.name.startswith("test")
     ]
+
+
+def semaphore_prefix(pid: int) -> str:
+    """How multiprocessing names the semaphores of a process that runs one of the tests, and of its workers."""
+    return f"/mp-{pid}"

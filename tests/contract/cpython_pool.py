@@ -20,7 +20,7 @@ from test import support
 from test.support import script_helper
 
 import executor
-from tests.contract.cpython_names import CLASSES
+from tests.contract.cpython_names import CLASSES, semaphore_prefix
 
 
 def make_pool(*args: Any, **kwargs: Any) -> executor.Pool:
@@ -58,6 +58,7 @@ def run() -> None:
     """Run one test; the last line of the output tells how it went."""
     method, name, limit = sys.argv[1:]
     faulthandler.dump_traceback_later(float(limit), exit=True)
+    multiprocessing.current_process()._config["semprefix"] = semaphore_prefix(os.getpid())
     multiprocessing.set_start_method(method, force=True)
     substitute()
     suite = unittest.defaultTestLoader.loadTestsFromName(name, sys.modules[__name__])
