@@ -17,6 +17,7 @@ from time import monotonic, monotonic_ns
 from . import _log_handling
 from ._backlog import Backlog
 from ._channel import MAX_DESCRIPTORS, close_all
+from ._crowd import Crowd
 from ._depot import KEEP, depot
 from ._errors import InitializerError
 from ._exceptions import copy_of
@@ -26,12 +27,11 @@ from ._loop import Loop
 from ._losses import settle_leases
 from ._messages import Kind
 from ._placement import PlacedBacklog
-from ._policy import Estimates
+from ._policy import QUICK, WINDOW, Estimates
 from ._records import read_records
 from ._resources import Tokens
 from ._revocation import Revocation
 from ._series import is_series
-from ._spin import cores
 from ._supervisor import Supervisor
 from ._task import RUN_OVERHEAD, Task
 from ._watch import Watch
@@ -51,9 +51,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine"]
 
-WINDOW = 0.004  # seconds of work that a worker may have in hand
 _GRAIN = 0.0001  # seconds of work that are not worth being shared out
-_QUICK = 0.00005  # seconds: calls of functions that take less are leased together
 _BATCH = 64  # calls in one message: the worker begins while the next are encoded
 _POLL_EVERY = 64  # submits by a thread that does nothing else: it has to keep the workers fed itself
 _POLL_AFTER = 0.0005  # and seconds since it did so last
@@ -65,7 +63,7 @@ _SERVING = frozenset((WorkerState.IDLE, WorkerState.BUSY))
 class Engine:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.loop = Loop("executor-loop", self._end_of_turn, self._crashed, self._leaves_a_core)
+        self.loop = Loop("executor-loop", self._end_of_turn, self._crashed, lambda: self.crowd.leaves_a_core())
         self.lock = self.loop.lock
         self.backlog: Backlog | PlacedBacklog = Backlog()  # guarded by lock, as all below
         self.tokens = Tokens(settings.resources, self._on_tokens_freed)
@@ -73,6 +71,7 @@ class Engine:
         self.supervisor = Supervisor(self.loop, settings, self)
         self.watch = Watch(self.loop, settings, self.supervisor)
         self.revocation = Revocation(self)
+        self.crowd = Crowd(self)
         self.sessions: set[Session] = set()
         self.retried = 0
         self.tracer: Tracer | None = None  # records what happens, where a trace was asked for
@@ -94,14 +93,9 @@ class Engine:
         self._submits = 0
         self._polled_at = 0.0
         self._depot_due = False  # a timer is set
-        self._cores = cores()
         self._started = False
         self._stopping = False
         on_fork_in_child(self)
-
-    def _leaves_a_core(self) -> bool:
-        """Whether a worker is at work, and a core is free for who waits for it. Without the lock: a guess."""
-        return 0 < len(self.supervisor.workers) - len(self.supervisor.idle) < self._cores
 
     # --- submitting -----------------------------------------------------------------------------------------
 
@@ -125,9 +119,7 @@ class Engine:
                 self.tracer.queued(task)
             if not self._started:
                 self.start()
-            worker = next(reversed(supervisor.idle.values())) if supervisor.idle else None
-            if worker is not None and task.options.placed:
-                worker = self.backlog.idle_for(task, supervisor.idle.values())  # type: ignore[union-attr]  # it is placed
+            worker = self._idle_for(task) if supervisor.idle else None
             grow = worker is None and self._grows()
             if grow and self.settings.forks_here:
                 supervisor.start_needed()
@@ -145,6 +137,13 @@ class Engine:
             if not self._submits % _POLL_EVERY and monotonic() - self._polled_at > _POLL_AFTER:
                 self.loop.poll()
                 self._polled_at = monotonic()
+
+    def _idle_for(self, task: Task) -> Worker | None:
+        """The idle worker that is to be woken for the task, if any is. With the lock."""
+        idle = self.supervisor.idle.values()
+        if isinstance(self.backlog, PlacedBacklog):
+            return self.backlog.idle_for(task, idle) if task.options.placed else next(reversed(idle))
+        return None if self.crowd.may_wait(task) else next(reversed(idle))
 
     def _place(self) -> None:
         """From now on the backlog is one that knows slots, keys and resources. With the lock."""
@@ -223,7 +222,7 @@ class Engine:
         if task is None:
             return []
         room = self._room(worker)
-        share = self._share(worker)
+        share = self._share(worker, task)
         leases: list[Lease] = []
         while task is not None and room > 0 and share > 0 and len(leases) < _BATCH:
             key = task.estimate_key()
@@ -231,7 +230,7 @@ class Engine:
             if worker.leases and worker.in_hand + _cost(task, seconds) > WINDOW:
                 break
             most = 1
-            if seconds is not None and (task.splits or seconds < _QUICK):
+            if seconds is not None and (task.splits or seconds < QUICK):
                 each = seconds + RUN_OVERHEAD
                 fits = int(min(WINDOW - worker.in_hand, WINDOW / 2) / each)
                 grain = int(_GRAIN / each)
@@ -247,6 +246,7 @@ class Engine:
                 share -= size
             task = backlog.head()
         if leases:
+            self.crowd.note_lease(worker)
             if worker.state is WorkerState.IDLE:
                 worker.state = WorkerState.BUSY
                 self.supervisor.idle.pop(worker.id, None)
@@ -285,9 +285,12 @@ class Engine:
             self.loop.call_soon(self.supervisor.start_needed)  # its successor is to be warm in time
         return max(room, 0)
 
-    def _share(self, worker: Worker) -> int:
-        """How much of what is pending the worker may take now: others are to have something too. With the lock."""
-        workers = len(self.supervisor.workers)
+    def _share(self, worker: Worker, task: Task) -> int:
+        """How much of what is pending the worker may take now: others are to have something too. With the lock.
+
+        ``task`` is the first that is pending.
+        """
+        workers = self.crowd.workers_for(task)
         if workers == 1:
             return 1 << 20
         in_hand = worker.tasks_leased - worker.tasks_done if worker.leases else 0
@@ -341,7 +344,7 @@ class Engine:
             return
         if self.settings.forward_logging:
             _log_handling.tell(worker)
-        if not worker.post_calls(calls, fds, look=self._leaves_a_core()):
+        if not worker.post_calls(calls, fds, look=self.crowd.leaves_a_core()):
             self.supervisor.mind_output(worker)
 
     def _fail_unsent(self, worker: Worker, lease: Lease, error: BaseException) -> None:
@@ -406,6 +409,7 @@ class Engine:
         leases = worker.leases
         learn = self.estimates.learn
         with self.lock:
+            self.crowd.note_return()
             tracer = self.tracer
             durations = self.durations
             observed = self.observed()

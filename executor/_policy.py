@@ -9,7 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["Backoff", "Estimates", "Quota", "RestartIntensity", "parse_bytes", "positive"]
+__all__ = ["QUICK", "WINDOW", "Backoff", "Estimates", "Quota", "RestartIntensity", "parse_bytes", "positive"]
+
+WINDOW = 0.004  # seconds of work that a worker may have in hand
+QUICK = 0.00005  # seconds: calls of functions that take less are quick, and leased together
 
 _UNITS = {"": 1, "b": 1}
 _UNITS.update({prefix + "b": 1000**power for power, prefix in enumerate("kmgt", start=1)})
@@ -149,6 +152,10 @@ class Estimates:
 
     def get(self, key: Any) -> float | None:
         return self._seconds.get(key)
+
+    def is_quick(self, key: Any) -> bool:
+        seconds = self._seconds.get(key)
+        return seconds is not None and seconds < QUICK
 
     def learn(self, key: Any, seconds: float) -> None:
         known = self._seconds.get(key)
