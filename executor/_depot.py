@@ -15,6 +15,7 @@ import os
 import threading
 from time import monotonic
 
+from ._copying import copy_into
 from ._forksafety import disown, on_fork_in_child, own
 
 try:
@@ -24,14 +25,14 @@ except ImportError:  # Windows
 
 __all__ = ["KEEP", "Depot", "File", "depot", "write"]
 
+_ALL_PAGES_AT_ONCE = getattr(mmap, "MAP_SHARED", 0) | getattr(mmap, "MAP_POPULATE", 0)
 KEEP = 1.0  # seconds without use after which a file is given back to the system
-_COPIED_AT_ONCE = 8 << 20  # bytes: other threads want to run in between
 _MOST_FILES = 8
 _MOST_BYTES = 256 * 1024 * 1024  # all files together
 
 
 class File:
-    """One that has its pages: it is written through a mapping that stays, three times as fast as by system calls."""
+    """One that has its pages: it is written through a mapping that stays, several times as fast as by system calls."""
 
     __slots__ = ("_mapping", "fd", "sent_at", "size")
 
@@ -46,11 +47,8 @@ class File:
             write(self.fd, part, offset)
             return
         if self._mapping is None:
-            self._mapping = mmap.mmap(self.fd, self.size)
-        view = memoryview(part).cast("B")
-        for start in range(0, len(view), _COPIED_AT_ONCE):
-            piece = view[start : start + _COPIED_AT_ONCE]
-            self._mapping[offset + start : offset + start + len(piece)] = piece
+            self._mapping = mmap.mmap(self.fd, self.size, flags=_ALL_PAGES_AT_ONCE)
+        copy_into(self._mapping, offset, memoryview(part).cast("B"))
 
     def is_read(self) -> bool:
         """Whether nobody maps, or is about to map, what was sent of it."""
@@ -63,9 +61,7 @@ class File:
 
     def detach(self) -> int:
         """Its descriptor, which is the caller's now."""
-        if self._mapping is not None:
-            self._mapping.close()
-            self._mapping = None
+        self._mapping = None  # not closed: where Ctrl-C came twice, a thread may still write to it
         return disown(self.fd)
 
     def close(self) -> None:
@@ -106,6 +102,14 @@ class Depot:
             while len(self._files) > _MOST_FILES or sum(file.size for file in self._files) > _MOST_BYTES:
                 self._files.pop(0).close()
         return lent
+
+    def withdraw(self, lent: int) -> None:
+        """Keep the file no longer that this descriptor is of: nothing else is to be written into it."""
+        with self._lock:
+            for place, file in enumerate(self._files):
+                if os.path.sameopenfile(file.fd, lent):
+                    self._files.pop(place).close()
+                    return
 
     def release(self, unused_for: float = 0.0) -> None:
         """Give the files back to the system that were last used so many seconds ago, or longer."""

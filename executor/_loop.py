@@ -37,6 +37,7 @@ __all__ = ["READ", "WRITE", "Loop", "Parked", "Timer"]
 
 READ, WRITE = 1, 2
 _HANDBACK = 0.002  # seconds
+_BRIEFLY = 0.0005  # seconds
 _MOST_EVENTS = 256
 
 
@@ -145,6 +146,7 @@ class Loop:
         self._soon: deque[Callable[[], None]] = deque()
         self._leadership = threading.RLock()
         self._leading = False  # some thread is in or about `turn`; written by whoever holds the leadership
+        self._own = False  # that is the loop's own thread
         self._sleeping = False  # the leader may be asleep; written by the leader
         self._served = 0  # how many times a waiting thread has led
         self._handback = allocate_lock()
@@ -234,7 +236,7 @@ class Loop:
                 raise RuntimeError("the executor's loop has ended")
             try:
                 # An interrupt may come at any point in here: what is held is asked for, not remembered.
-                if nested or lead.acquire(blocking=False):
+                if nested or lead.acquire(blocking=False) or (self._is_leaving and lead.acquire(timeout=_BRIEFLY)):
                     self._lead(ready, deadline)
                     continue
             finally:
@@ -299,7 +301,7 @@ class Loop:
         try:
             if ready():
                 return
-            if not self._leading:
+            if not self._leading or self._is_leaving:
                 self._signal_handback()
             parked.wait(None if deadline is None else deadline - monotonic())
         finally:
@@ -333,6 +335,11 @@ class Loop:
     def note_woken(self) -> None:
         """A waiting thread was woken: it will soon wait again, and can lead then."""
         self._aside = True
+
+    @property
+    def _is_leaving(self) -> bool:
+        """Whether the loop's thread leads, but is to step aside at the end of this turn."""
+        return self._aside and self._leading and self._own
 
     def _signal_handback(self) -> None:
         try:
@@ -418,13 +425,13 @@ class Loop:
                 self._step_aside()
                 continue
             try:
-                self._leading = True
+                self._leading = self._own = True
                 self._aside = False
                 self.turn(None)
             except BaseException as error:
                 self._crashed(error)
             finally:
-                self._leading = False
+                self._leading = self._own = False
                 lead.release()
             if self._aside and not self.closed:
                 self._step_aside()

@@ -166,7 +166,7 @@ class Estimates:
         elif seconds > known:
             self._seconds[key] = (known + seconds) / 2  # a slow call is to be noticed at once
         else:
-            self._seconds[key] = known + (seconds - known) / 8
+            self._seconds[key] = known + (seconds - known) / 4
 
     def learn_mean(self, key: Any, seconds: float, count: int) -> None:
         """What each of several calls took, on average.

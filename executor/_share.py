@@ -110,10 +110,10 @@ def share(obj: T) -> Shared[T]:
     data = encode(obj, main_by_value=not main_is_importable())
     if not isinstance(data, Parcel):
         return Shared(data)
-    depot.release()  # nothing else is to be written into it, so it is to go with the handle
     if pickle.loads(data.data)[1] is None or len(data.fds) != 1:
         data.close()
         raise NotShareable("An object that holds an open descriptor cannot be shared; it can be an argument itself.")
+    depot.withdraw(data.fds[0])  # it is to go with the handle
     return Shared(data.data, data.fds[0])
 
 

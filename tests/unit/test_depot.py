@@ -149,7 +149,7 @@ def test_without_proc_a_file_is_sent_itself(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("maps", [True, False])
-@pytest.mark.parametrize("size", [SIZE, 3 * _depot._COPIED_AT_ONCE + 5])
+@pytest.mark.parametrize("size", [SIZE, 25_000_005])
 def test_what_is_written_again_is_whole(maps: bool, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_depot.depot, "maps", maps)
     numbers = set()
@@ -162,3 +162,16 @@ def test_what_is_written_again_is_whole(maps: bool, size: int, monkeypatch: pyte
         del views
     assert len(numbers) == 1
     _depot.depot.release()
+
+
+def test_what_is_withdrawn_is_not_taken_and_the_others_are(depot: Depot) -> None:
+    first, second = lend(depot), lend(depot)
+    depot.withdraw(first)
+    assert len(depot) == 1
+    number = inode(second)
+    os.close(first)
+    os.close(second)
+    taken = depot.take(SIZE)
+    assert taken is not None
+    assert inode(taken.fd) == number
+    taken.close()

@@ -7,8 +7,9 @@ from time import monotonic
 
 import pytest
 
-from executor._loop import Loop
-from tests.support import HANG
+from executor import _loop
+from executor._loop import Loop, Parked
+from tests.support import HANG, eventually
 
 
 @pytest.fixture
@@ -82,3 +83,37 @@ def test_a_cancelled_timer_does_not_run(loop: Loop) -> None:
     timer.cancel()
     lead_until(loop, lambda: bool(ran))
     assert ran == ["kept"]
+
+
+def test_a_thread_that_waits_again_is_not_left_without_a_leader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was woken, and waits again before the loop's thread, which is to step aside for it, has ended its turn."""
+    monkeypatch.setattr(_loop, "_HANDBACK", 10 * HANG)
+    failures: list[BaseException] = []
+    loop = Loop("test", lambda: None, failures.append, lambda: False)
+    waiters: list[Parked] = []
+    said: list[str] = []
+
+    def say(word: str) -> None:
+        said.append(word)
+        with loop.lock:
+            loop.note_woken()
+            for parked in waiters:
+                parked.wake()
+
+    def first() -> None:
+        eventually(lambda: bool(loop.parked))
+        say("first")
+        loop.call_soon(lambda: say("second"))
+        eventually(lambda: "again" in said and bool(loop.parked))
+
+    loop.thread.start()
+    try:
+        eventually(lambda: loop._leading)
+        loop.call_soon(first)
+        assert loop.wait(lambda: "first" in said, monotonic() + HANG, lambda: waiters)
+        said.append("again")
+        assert loop.wait(lambda: "second" in said, monotonic() + HANG, lambda: waiters)
+    finally:
+        loop.close()
+        loop.thread.join()
+    assert not failures
