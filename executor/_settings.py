@@ -115,6 +115,11 @@ class Settings:
 
             prepare_fork(initializer, self.main_by_value())
 
+    @property
+    def initializes(self) -> bool:
+        """Whether a worker has anything of the user's to load before its first call."""
+        return self.initializer is not None or self.finalizer is not None
+
     def inherited(self) -> tuple[Any, ...] | None:
         """What a worker that is a fork of this process is given as it is."""
         return (self.initializer, self.initargs, self.finalizer) if self.forks_here else None
@@ -123,7 +128,7 @@ class Settings:
         """The same, pickled, for any other worker; raises whatever its pickling raises."""
         from ._pickling import encode
 
-        if self.forks_here:
+        if self.forks_here or not self.initializes:
             return b""
         try:
             return encode((self.initializer, self.initargs, self.finalizer), main_by_value=self.main_by_value())
@@ -145,6 +150,7 @@ class Settings:
         return {
             "logging": forwarding,
             "encode": self.encode_result,
+            "initializes": self.initializes,
             "memory_quota": self.quota.memory is not None,
         }
 

@@ -56,7 +56,8 @@ def main(
     _reset_signals()
     if environment is not None:
         environment.apply(forked=inherited is not None)
-    write_whole_lines(forked=inherited is not None)
+    if inherited is None:
+        write_whole_lines(forked=False)  # the main module may print when it is imported
     if main_path is not None and sys.modules["__main__"].__name__ != "__mp_main__":
         _import_main(main_path)
     _pickling.import_lock = threading.Lock()  # a forked worker was born with it held
@@ -162,12 +163,16 @@ class _Worker:
         if hasattr(faulthandler, "register"):
             faulthandler.register(DUMP_SIGNAL, file=status, all_threads=True)
         signal.signal(SOFT_SIGNAL, self._raise_soft_timeout)
+        if not facts["initializes"]:
+            self._say_ready()  # so its first call is on its way while the rest is done
+        if inherited is not None:
+            write_whole_lines(forked=True)
         _current._worker = _current.WorkerInfo(facts["id"], facts["slot"], facts["name"], os.getpid())
         if facts["logging"] is not None:
             state, always = facts["logging"]
             _forwarding.install(self._outcomes.put_log, state, always=always)
         _current._place, _current._send_note = self._outcomes.place, self._outcomes.send_note
-        return self._initialize(inherited, initial, fds)
+        return self._initialize(inherited, initial, fds) if facts["initializes"] else True
 
     def _mark_forked(self) -> None:
         self._outcomes.forked = True
@@ -198,9 +203,12 @@ class _Worker:
             self._outcomes.put(0, Kind.FAILED, dump_exception(error))
             self._outcomes.flush()
             return False
+        self._say_ready()
+        return True
+
+    def _say_ready(self) -> None:
         self._outcomes.put(0, Kind.READY, b"")
         self._outcomes.flush()
-        return True
 
     # --- the loop -----------------------------------------------------------------------------------------
 
