@@ -272,6 +272,7 @@ class Worker:
         ``look``: behind them the worker may look for the next before it sleeps.
         """
         assert self.channel is not None
+        self._clear_cut()
         self.channel.post(pickle.dumps((CALLS, calls, look), 5), fds)
         return self.channel.flush()
 
@@ -356,6 +357,15 @@ class Worker:
             first, last = self.revoked
             if not any(first <= number <= last for number in self.leases):
                 self.revoked = None
+                self.words[REVOKED] = 0
+
+    def _clear_cut(self) -> None:
+        """It concerns one run, and the worker looks at it before each item of any. Once the worker has left that run,
+        none of its items can begin any more.
+        """
+        cut = self.words[CUT]
+        if cut and self.revoked is None and self.words[RUNNING] != cut >> 32:
+            self.words[CUT] = 0
 
     def drop(self, lease: Lease) -> None:
         """The lease is over, however."""
