@@ -128,6 +128,15 @@ def decode_call(payload: bytes | tuple[bytes, bytes], fds: list[int] | None) -> 
 def _encode_slowly(
     obj: object, plain: BaseException | None, main_by_value: bool | None, by_value: str
 ) -> bytes | Parcel:
+    share = sys.modules.get("executor._share")
+    if share is not None and isinstance(plain, share.NotShareable):
+        try:
+            parcel = _encode_shared(obj, main_by_value)
+        except Exception as error:
+            plain = error
+        else:
+            if parcel is not None:
+                return parcel
     with import_lock:
         from . import _pickler  # cloudpickle takes 50 ms to import
 
@@ -136,6 +145,21 @@ def _encode_slowly(
     if fds or buffers or len(data) >= SEGMENT_MIN:
         return _pack(data, buffers, fds, None)
     return data
+
+
+def _encode_shared(obj: object, main_by_value: bool | None) -> bytes | Parcel | None:
+    """Where `share`'s handles are all that pickle alone could not do, cloudpickle is not needed: None, or an error,
+    where it is.
+    """
+    with import_lock:
+        from . import _shareable
+
+    buffers: list[pickle.PickleBuffer] = []
+    data, fds = _shareable.dumps(obj, buffers.append)
+    if main_by_value and b"__main__" in data:
+        _shareable.close_all(fds)
+        return None
+    return _pack(data, buffers, fds, None)
 
 
 def _pack(

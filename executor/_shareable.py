@@ -36,7 +36,10 @@ it ran.
 
 from __future__ import annotations
 
+import copyreg
+import io
 import os
+import pickle
 import socket
 import sys
 import types
@@ -49,6 +52,7 @@ from ._shareable_descriptors import (
     OwnedDescriptor,
     attach,
     attach_own,
+    close_all,
     collecting,
     providing,
     take,
@@ -62,7 +66,7 @@ if TYPE_CHECKING:
 
     Reducer = Callable[[Any], Any]
 
-__all__ = ["NotShareable", "attach", "collecting", "providing", "reducers", "take"]
+__all__ = ["NotShareable", "attach", "close_all", "collecting", "dumps", "providing", "reducers", "take"]
 
 # multiprocessing registers these for Python 2's sake; every pickler knows better.
 _PICKLE_BY_THEMSELVES = (types.MethodType, types.MethodDescriptorType, types.WrapperDescriptorType, partial)
@@ -86,6 +90,20 @@ def reducers() -> dict[type, Reducer]:
         table[connection.Connection] = _reduce_connection
     table[socket.socket] = _reduce_socket
     return table
+
+
+def dumps(obj: object, buffer_callback: Callable[[pickle.PickleBuffer], object]) -> tuple[bytes, list[int]]:
+    """Pickle's own pickler with the `reducers`: the pickle, and the descriptors beside it (the caller's to close)."""
+    file = io.BytesIO()
+    pickler = pickle.Pickler(file, 5, buffer_callback=buffer_callback)
+    with collecting() as fds:
+        pickler.dispatch_table = copyreg.dispatch_table | reducers()
+        try:
+            pickler.dump(obj)
+        except BaseException:
+            close_all(fds)
+            raise
+    return file.getvalue(), list(fds)
 
 
 def _lock_types() -> Iterator[type]:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import os
 import pickle
 import signal
 import socket
+import subprocess
+import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
 
 import executor
 from executor import ProcessPoolExecutor, WorkerLost
-from tests import deaths
-from tests.support import HANG, Gate, eventually
+from tests import deaths, tasks
+from tests.support import HANG, ROOT, Gate, eventually
 
 SIZE = 1_000_000
 
@@ -69,6 +74,36 @@ def test_a_task_gets_the_object(start_method: str) -> None:
         assert pool.submit(total_inside, {"arrays": [shared]}).result(HANG) == array.sum()
         assert pool.submit(same_object, shared, shared).result(HANG) == 0
         assert list(pool.map(total, [shared] * 3, range(3), timeout=HANG)) == [0, array.sum(), 2 * array.sum()]
+
+
+def scaled(array: numpy.ndarray, scale: Callable[[float], float], lock: Any) -> float:
+    with lock:
+        return scale(float(array.sum()))
+
+
+def test_beside_what_cannot_be_pickled_plainly(start_method: str) -> None:
+    """A function without a name, a lock, and one that fails after the handle: its descriptor is not left open."""
+    lock = multiprocessing.get_context("forkserver").Lock()
+    with ProcessPoolExecutor(1, mp_context=start_method) as pool, executor.share(numpy.ones(SIZE)) as shared:
+        assert pool.submit(scaled, shared, lambda x: 2 * x, lock).result(HANG) == 2 * SIZE
+        assert pool.submit(scaled, shared, abs, lock).result(HANG) == SIZE
+        open_now = segments_of()
+        with pytest.raises(TypeError, match="generator"):
+            pool.submit(tasks.capture, shared, (x for x in ())).result(HANG)
+        assert segments_of() == open_now
+
+
+def test_it_takes_no_cloudpickle() -> None:
+    """Which takes 50 ms to import."""
+    code = """
+import sys, executor
+from tests import tasks
+with executor.ProcessPoolExecutor(1, "fork") as pool, executor.share(b"x" * 10**6) as shared:
+    assert len(pool.submit(tasks.same, shared).result()) == 10**6
+print("cloudpickle" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=HANG)
+    assert (done.stdout, done.stderr) == ("False\n", "")
 
 
 def test_no_task_sees_what_another_has_written() -> None:
