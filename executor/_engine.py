@@ -63,7 +63,8 @@ _SERVING = frozenset((WorkerState.IDLE, WorkerState.BUSY))
 class Engine:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.loop = Loop("executor-loop", self._end_of_turn, self._crashed, lambda: self.crowd.leaves_a_core())
+        self.crowd = Crowd(self)
+        self.loop = Loop("executor-loop", self._end_of_turn, self._crashed, self.crowd.leaves_a_core)
         self.lock = self.loop.lock
         self.backlog: Backlog | PlacedBacklog = Backlog()  # guarded by lock, as all below
         self.tokens = Tokens(settings.resources, self._on_tokens_freed)
@@ -71,7 +72,6 @@ class Engine:
         self.supervisor = Supervisor(self.loop, settings, self)
         self.watch = Watch(self.loop, settings, self.supervisor)
         self.revocation = Revocation(self)
-        self.crowd = Crowd(self)
         self.sessions: set[Session] = set()
         self.retried = 0
         self.tracer: Tracer | None = None  # records what happens, where a trace was asked for
@@ -141,9 +141,11 @@ class Engine:
     def _idle_for(self, task: Task) -> Worker | None:
         """The idle worker that is to be woken for the task, if any is. With the lock."""
         idle = self.supervisor.idle.values()
-        if isinstance(self.backlog, PlacedBacklog):
-            return self.backlog.idle_for(task, idle) if task.options.placed else next(reversed(idle))
-        return None if self.crowd.may_wait(task) else next(reversed(idle))
+        if task.options.placed:
+            return self.backlog.idle_for(task, idle)  # type: ignore[union-attr]  # it is placed
+        if isinstance(self.backlog, Backlog) and self.crowd.may_wait(task):
+            return None
+        return next(reversed(idle))
 
     def _place(self) -> None:
         """From now on the backlog is one that knows slots, keys and resources. With the lock."""

@@ -37,7 +37,7 @@ __all__ = ["READ", "WRITE", "Loop", "Parked", "Timer"]
 
 READ, WRITE = 1, 2
 _HANDBACK = 0.002  # seconds
-_BRIEFLY = 0.0005  # seconds
+_BRIEFLY = 0.0005  # seconds that a waiter waits for a leader which is about to leave
 _MOST_EVENTS = 256
 
 
@@ -146,7 +146,7 @@ class Loop:
         self._soon: deque[Callable[[], None]] = deque()
         self._leadership = threading.RLock()
         self._leading = False  # some thread is in or about `turn`; written by whoever holds the leadership
-        self._own = False  # that is the loop's own thread
+        self._own = False  # the leader is the loop's own thread
         self._sleeping = False  # the leader may be asleep; written by the leader
         self._served = 0  # how many times a waiting thread has led
         self._handback = allocate_lock()
@@ -339,7 +339,7 @@ class Loop:
     @property
     def _is_leaving(self) -> bool:
         """Whether the loop's thread leads, but is to step aside at the end of this turn."""
-        return self._aside and self._leading and self._own
+        return self._aside and self._own
 
     def _signal_handback(self) -> None:
         try:

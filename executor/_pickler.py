@@ -89,13 +89,11 @@ def dumps(
     ``plain`` is the error of the plain pickler: where this one fails too, it is the one to raise, since it
     speaks of the caller's own object and not of cloudpickle's ways.
     """
-    file = io.BytesIO()
-    with _shareable_descriptors.collecting() as fds:
-        try:
-            _PICKLERS[by_value](file, buffer_callback, main_by_value).dump(obj)
-        except BaseException as error:
-            _shareable_descriptors.close_all(fds)
-            if plain is None or isinstance(error, _shareable_descriptors.NotShareable):
-                raise
-            raise plain from None
-    return file.getvalue(), list(fds)
+    try:
+        return _shareable_descriptors.dump_collecting(
+            lambda file: _PICKLERS[by_value](file, buffer_callback, main_by_value), obj
+        )
+    except BaseException as error:
+        if plain is None or isinstance(error, _shareable_descriptors.NotShareable):
+            raise
+        raise plain from None

@@ -137,6 +137,7 @@ def _encode_slowly(
         else:
             if parcel is not None:
                 return parcel
+            plain = None  # it spoke of a handle, which is no obstacle
     with import_lock:
         from . import _pickler  # cloudpickle takes 50 ms to import
 

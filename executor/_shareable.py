@@ -37,7 +37,6 @@ it ran.
 from __future__ import annotations
 
 import copyreg
-import io
 import os
 import pickle
 import socket
@@ -54,12 +53,14 @@ from ._shareable_descriptors import (
     attach_own,
     close_all,
     collecting,
+    dump_collecting,
     providing,
     take,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import io
     from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
     from typing import Any
@@ -94,16 +95,13 @@ def reducers() -> dict[type, Reducer]:
 
 def dumps(obj: object, buffer_callback: Callable[[pickle.PickleBuffer], object]) -> tuple[bytes, list[int]]:
     """Pickle's own pickler with the `reducers`: the pickle, and the descriptors beside it (the caller's to close)."""
-    file = io.BytesIO()
-    pickler = pickle.Pickler(file, 5, buffer_callback=buffer_callback)
-    with collecting() as fds:
+
+    def make(file: io.BytesIO) -> pickle.Pickler:
+        pickler = pickle.Pickler(file, 5, buffer_callback=buffer_callback)
         pickler.dispatch_table = copyreg.dispatch_table | reducers()
-        try:
-            pickler.dump(obj)
-        except BaseException:
-            close_all(fds)
-            raise
-    return file.getvalue(), list(fds)
+        return pickler
+
+    return dump_collecting(make, obj)
 
 
 def _lock_types() -> Iterator[type]:

@@ -12,6 +12,7 @@ been running.
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from pickle import PicklingError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import pickle
     from collections.abc import Callable, Iterator
     from typing import Any
 
@@ -29,6 +31,7 @@ __all__ = [
     "attach_own",
     "close_all",
     "collecting",
+    "dump_collecting",
     "providing",
     "take",
 ]
@@ -56,6 +59,18 @@ def collecting() -> Iterator[list[int]]:
         yield outgoing.descriptors
     finally:
         context.set_spawning_popen(previous)
+
+
+def dump_collecting(make: Callable[[io.BytesIO], pickle.Pickler], obj: object) -> tuple[bytes, list[int]]:
+    """The pickle that the pickler writes, and the descriptors beside it: the caller's to close."""
+    file = io.BytesIO()
+    with collecting() as fds:
+        try:
+            make(file).dump(obj)
+        except BaseException:
+            close_all(fds)
+            raise
+    return file.getvalue(), list(fds)
 
 
 @contextmanager
