@@ -33,3 +33,9 @@ def pid() -> int:
 def total(array: Any) -> float:
     """A large argument in, one float out. Touches every page, so that the memory was really there."""
     return float(array[::512].sum())
+
+
+def total_and_nap(array: Any) -> float:
+    """The same, and a nap in which other workers get their part of such tasks."""
+    time.sleep(0.1)
+    return total(array)

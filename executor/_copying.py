@@ -6,6 +6,7 @@ not.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 
@@ -14,12 +15,14 @@ from ._spin import cores
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import mmap
+    from collections.abc import Callable
     from typing import Any
 
 __all__ = ["copy_into"]
 
 _WORTH_A_THREAD = 4 << 20  # bytes: it takes less to copy them than to start one
 _AT_ONCE = 8 << 20  # bytes that are copied with the GIL held: other threads want to run in between
+_PIECE = 4 << 20  # bytes that one of two threads takes at a time: the other core may have something else to do as well
 
 
 def copy_into(mapping: mmap.mmap, offset: int, source: memoryview) -> None:
@@ -35,14 +38,38 @@ def copy_into(mapping: mmap.mmap, offset: int, source: memoryview) -> None:
 
 
 def _copy_side_by_side(copyto: Any, target: Any, source: Any) -> None:
-    half = len(source) // 2
-    helper = threading.Thread(target=copyto, args=(target[half:], source[half:]), daemon=True)
+    starts = iter(range(0, len(source), _PIECE))
+
+    def copy() -> None:
+        for start in starts:  # whichever thread comes first takes the next
+            copyto(target[start : start + _PIECE], source[start : start + _PIECE])
+
+    helper = threading.Thread(target=_run_elsewhere, args=(copy, threading.get_native_id()), daemon=True)
     try:
         helper.start()
     except RuntimeError:  # no thread can be had
-        copyto(target, source)
+        copy()
         return
     try:
-        copyto(target[:half], source[:half])
+        copy()
     finally:
         helper.join()
+
+
+def _run_elsewhere(function: Callable[[], None], thread: int) -> None:
+    """Call it on another core than that thread's. The kernel leaves a new thread where it was made, for milliseconds,
+    if the other cores are busy at that moment.
+    """
+    try:
+        others = os.sched_getaffinity(0) - {_core_of(thread)}
+        if others:
+            os.sched_setaffinity(0, others)  # this thread's own, which ends soon
+    except (OSError, AttributeError):  # elsewhere than on Linux
+        pass
+    function()
+
+
+def _core_of(thread: int) -> int:
+    with open(f"/proc/self/task/{thread}/stat", "rb") as file:
+        fields = file.read().rpartition(b") ")[2].split()  # from the third on, by proc(5)
+    return int(fields[39 - 3])

@@ -375,7 +375,10 @@ class Engine:
 
     def rest(self, worker: Worker) -> None:
         """The worker has no leases any more: it is idle, or its time has come. With the lock."""
-        if worker.leases or worker.state is not WorkerState.BUSY:
+        if worker.leases:
+            return
+        worker.settle_revocation()  # what it had not been sent may have been the last of the range
+        if worker.state is not WorkerState.BUSY:
             return
         worker.state = WorkerState.IDLE
         worker.tasks_leased = worker.tasks_done  # not so where one error was the outcome of a whole run

@@ -10,6 +10,7 @@ import pickle
 import re
 import sys
 import warnings
+from functools import reduce
 
 from . import _current
 
@@ -154,8 +155,9 @@ def _apply_filters(filters: list[bytes]) -> None:
     warnings.resetwarnings()
     for data in reversed(filters):
         try:
-            action, message, category, module, lineno = pickle.loads(data)
-        except Exception:  # of a category that cannot be imported here, nothing can be warned here
+            action, message, where, module, lineno = pickle.loads(data)
+            category = _category(*where)
+        except Exception:  # a category that is not there: nothing can be warned of it
             continue
         # Nobody is there to catch what the parent makes an error of: it is told as a warning.
         action = "default" if action == "error" else action
@@ -163,6 +165,29 @@ def _apply_filters(filters: list[bytes]) -> None:
         if module == "__main__" or (isinstance(module, re.Pattern) and module.match("__main__")):
             _insert(action, message, category, "__mp_main__", lineno)
     _filters = list(warnings.filters)
+
+
+def _category(module: str, name: str) -> Any:
+    """The category, or what stands for it until somebody imports its module: a filter alone is no reason to."""
+    if module in sys.modules:
+        return _find(module, name)
+    return _NotImported(name, (), {"__module__": module, "__qualname__": name})
+
+
+def _find(module: str, name: str) -> Any:
+    return reduce(getattr, name.split("."), sys.modules[module])
+
+
+class _NotImported(type):
+    """No warning can be of such a category before its module is imported."""
+
+    def __subclasscheck__(cls, category: type) -> bool:
+        if cls.__module__ not in sys.modules:
+            return False
+        try:
+            return issubclass(category, _find(cls.__module__, cls.__qualname__))
+        except (AttributeError, TypeError):  # the module has just begun to be imported
+            return False
 
 
 def _insert(*entry: Any) -> None:

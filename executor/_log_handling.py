@@ -74,11 +74,13 @@ def _levels() -> dict[str, tuple[int, bool]]:
 
 
 def _dump_filters(filters: list[Any]) -> list[bytes]:
-    """Each by itself: a category that cannot be pickled cannot be named in a worker either."""
+    """Each by itself, its category by name: what cannot be pickled of some does not keep the others."""
     dumped = []
     for entry in filters:
         try:
-            dumped.append(pickle.dumps(entry, 5))
+            action, message, category, module, lineno = entry
+            where = category.__module__, category.__qualname__
+            dumped.append(pickle.dumps((action, message, where, module, lineno), 5))
         except Exception:
             continue
     return dumped

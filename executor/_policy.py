@@ -131,13 +131,18 @@ class Backoff:
 
 
 class Estimates:
-    """How long calls of a function take, from those that came back (seconds, moving average)."""
+    """How long calls of a function take, from those that came back (seconds, moving average).
 
-    __slots__ = ("_seconds",)
+    A worker's first call may take many times as long as the others: it imports, it fills caches, it maps memory. So the
+    first call that turns out to be much quicker counts for all that were before it.
+    """
+
+    __slots__ = ("_fresh", "_seconds")
     _MOST = 512
 
     def __init__(self) -> None:
         self._seconds: dict[Any, float] = {}
+        self._fresh: set[Any] = set()  # those whose calls have all taken much the same so far
 
     @staticmethod
     def key(fn: Callable[..., Any]) -> Any:
@@ -162,9 +167,16 @@ class Estimates:
         if known is None:
             if len(self._seconds) >= self._MOST:
                 self._seconds.clear()
+                self._fresh.clear()
             self._seconds[key] = seconds
+            self._fresh.add(key)
         elif seconds > known:
             self._seconds[key] = (known + seconds) / 2  # a slow call is to be noticed at once
+            if seconds > 2 * known:
+                self._fresh.discard(key)
+        elif seconds < known / 2 and key in self._fresh:
+            self._seconds[key] = seconds
+            self._fresh.remove(key)
         else:
             self._seconds[key] = known + (seconds - known) / 4
 

@@ -21,7 +21,7 @@ def _load() -> None:
         return  # not in a fork server
     from multiprocessing import process, spawn
 
-    from . import _worker_main  # noqa: F401
+    from . import _share, _worker_main  # noqa: F401
 
     current = process.current_process()
     current._inheriting = True  # type: ignore[attr-defined]

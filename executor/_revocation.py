@@ -1,4 +1,5 @@
-"""Takes back from a worker what it has not begun: it is busy with a long task, or one of its tasks was cancelled.
+"""Takes back from a worker what it has not begun: it is busy with a long task, or does not come to begin, or one of its
+tasks was cancelled.
 
 The protocol, and why no task runs twice on account of it: ARCHITECTURE.md. The words: `_status`.
 """
@@ -33,29 +34,34 @@ class Revocation:
     def mind_progress(self, worker: Worker) -> None:
         """A worker that holds several leases may turn out to be busy with a long one. With the lock."""
         if not worker.progress_due and (len(worker.leases) > 1 or _holds_run(worker)):
-            worker.progress_due = True
-            self._engine.loop.call_at(monotonic() + _STUCK_AFTER, partial(self._check_progress, worker))
+            self._check_at(monotonic() + _STUCK_AFTER, worker)
 
-    def _check_progress(self, worker: Worker) -> None:
+    def _check_at(self, due: float, worker: Worker) -> None:
+        worker.progress_due = True
+        self._engine.loop.call_at(due, partial(self._check_progress, worker, monotonic()))
+
+    def _check_progress(self, worker: Worker, asked_at: float) -> None:
+        """``asked_at``: since when it has had several leases in any case."""
         engine = self._engine
         with engine.lock:
             worker.progress_due = False
             if worker.state not in (WorkerState.BUSY, WorkerState.RETIRING):
                 return
             running = worker.running()
-            if running is None or worker.revoked is not None:
+            if worker.revoked is not None or (running is None and not _has_begun_nothing(worker, asked_at)):
                 self.mind_progress(worker)
                 return
-            due = worker.running_since() + _STUCK_AFTER
+            due = (worker.running_since() if running is not None else asked_at) + _STUCK_AFTER
             if monotonic() < due:
-                if len(worker.leases) > 1 or running.task.size() > 1:
-                    worker.progress_due = True
-                    engine.loop.call_at(due, partial(self._check_progress, worker))
+                if len(worker.leases) > 1 or _holds_run(worker):
+                    self._check_at(due, worker)
                 return
         self._take_over(worker)
 
     def _take_over(self, worker: Worker) -> None:
-        """The worker is stuck in a long task: read the outcomes it has not sent, take back what it has not begun."""
+        """The worker is stuck, in a long task or before its first: read the outcomes it has not sent, take back what it
+        has not begun.
+        """
         engine = self._engine
         began, sent = worker.running_since(), worker.words[SENT]
         unsent = worker.unsent_outcomes()
@@ -63,15 +69,16 @@ class Revocation:
         # changed, what was read is whole.
         if unsent and worker.running_since() == began and worker.words[SENT] == sent:
             if not engine.supervisor.receive(worker):  # outcomes that were sent come before those that were not
-                engine.loop.call_at(monotonic() + _STUCK_AFTER, partial(self._check_progress, worker))
+                with engine.lock:
+                    self.mind_progress(worker)
                 return
             engine.settle_unsent(worker, unsent)
         with engine.lock:
-            self.revoke(worker)
+            self.revoke(worker, but_first=True)  # or what takes long to arrive would be sent to and fro for ever
 
-    def revoke(self, worker: Worker) -> None:
+    def revoke(self, worker: Worker, *, but_first: bool = False) -> None:
         """Write what is not to begin any more; a moment later it is taken back. With the lock; any thread."""
-        if worker.state is not WorkerState.DEAD and worker.revoke():
+        if worker.state is not WorkerState.DEAD and worker.revoke(but_first=but_first):
             self._engine.loop.call_at(monotonic() + _PAUSE, partial(self._reclaim, worker))
 
     def _reclaim(self, worker: Worker) -> None:
@@ -104,6 +111,13 @@ class Revocation:
             engine.loop.wait(settled, monotonic() + _PAUSE, list)  # a task begins without a word
         with engine.lock:
             self.recalled.discard(task)
+
+
+def _has_begun_nothing(worker: Worker, since: float) -> bool:
+    """Although it was sent something. A worker that is to end behind what it holds keeps that, to be of use as often as
+    its quota allows.
+    """
+    return worker.running_since() < since and not worker.feeding and worker.state is WorkerState.BUSY
 
 
 def _holds_run(worker: Worker) -> bool:

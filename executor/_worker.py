@@ -97,6 +97,7 @@ class Worker:
         "is_warm",
         "kill_error",
         "killed",
+        "last_start",
         "leases",
         "lifeline",
         "logging_version",
@@ -145,6 +146,7 @@ class Worker:
         self.kill_error: BaseException | None = None  # what the running task is to be told
         self.killed = False  # by us
         self.revoked: tuple[int, int] | None = None  # first and last lease of the range
+        self.last_start = 0  # STARTED when that range was written
         self.reclaimed: set[int] = set()  # leases taken back whose SKIPPED has not come
         self.returned: list[Task] = []  # it has skipped these; they go back together, or their order would be lost
         self.peak_memory: int | None = None
@@ -304,21 +306,29 @@ class Worker:
 
     # --- revocation (the protocol: ARCHITECTURE.md) ---------------------------------------------------------
 
-    def revoke(self) -> bool:
+    def revoke(self, *, but_first: bool = False) -> bool:
         """Write what is not to begin: the leases behind the running one, the items behind the running one.
 
-        False when there is nothing to revoke, or when the last range is not settled yet.
+        ``but_first``: where none is running, the first lease (its first item) may begin all the same. False when there
+        is nothing to revoke, or when the last range is not reclaimed yet.
         """
-        if self.revoked is not None:
+        if self.revoked is not None and not self.reclaimed:
             return False
+        self.last_start = self.words[STARTED]
         running = self.words[RUNNING]
+        item = self.words[ITEM] + 1
+        if but_first and not running:
+            running, item = next(iter(self.leases), 0), 1
         numbers = [number for number in self.leases if number > running]
         lease = self.leases.get(running)
-        item = self.words[ITEM] + 1
         self.cut = (running, item) if lease is not None and item < lease.task.size() else None
         if not numbers and self.cut is None:
             return False
-        self.revoked = (numbers[0], numbers[-1]) if numbers else (0, 0)
+        if numbers:
+            first, last = self.revoked or (numbers[0], numbers[-1])
+            self.revoked = min(first, numbers[0]), max(last, numbers[-1])
+        else:
+            self.revoked = self.revoked or (0, 0)
         self.words[REVOKED] = self.revoked[0] << 32 | self.revoked[1]
         if self.cut is not None:
             self.words[CUT] = running << 32 | item
@@ -330,10 +340,14 @@ class Worker:
         running = self.words[RUNNING]
         first, last = self.revoked
         tasks = []
-        if self.cut is not None and self.cut[0] == running and running in self.leases:
-            item = max(self.cut[1], self.words[ITEM] + 1)
+        if not running and self.words[STARTED] != self.last_start:
+            first = last + 1  # it has gone through all that it was sent: its own word settles it
+        elif self.cut is not None and self.cut[0] in self.leases and running in (0, self.cut[0]):
+            number, item = self.cut
+            if running:
+                item = max(item, self.words[ITEM] + 1)
             if self.words[RUNNING] == running:  # or the item was another run's, and the worker's own word settles it
-                rest = self.leases[running].task.cut(item)
+                rest = self.leases[number].task.cut(item)
                 if rest is not None:
                     tasks.append(rest)
         first = max(first, running + 1)
@@ -360,11 +374,11 @@ class Worker:
                 self.words[REVOKED] = 0
 
     def _clear_cut(self) -> None:
-        """It concerns one run, and the worker looks at it before each item of any. Once the worker has left that run,
-        none of its items can begin any more.
+        """It concerns one run, and the worker looks at it before each item of any. Once that run is over and
+        the worker has left it, none of its items can begin any more.
         """
         cut = self.words[CUT]
-        if cut and self.revoked is None and self.words[RUNNING] != cut >> 32:
+        if cut and self.revoked is None and cut >> 32 not in (self.words[RUNNING], *self.leases):
             self.words[CUT] = 0
 
     def drop(self, lease: Lease) -> None:

@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 from benchmarks.case import Absent, Case, Mark
-from benchmarks.peers import EXECUTOR, FUTURES, JOBLIB, Pool
-from benchmarks.tasks import same, total
+from benchmarks.peers import EXECUTOR, FUTURES, JOBLIB, WORKERS, Pool
+from benchmarks.tasks import same, total, total_and_nap
 from benchmarks.units import Unit
 
 TASKS = 50
@@ -35,8 +35,8 @@ def many(pool: Pool, array: Any, tasks: int) -> float:
 
 
 def warmed(pool: Pool, megabytes: int) -> Pool:
-    """The pool with its workers up, numpy loaded in them and one array gone through."""
-    handles = [pool.submit(total, numbers(megabytes)) for _ in range(4)]
+    """The pool with its workers up, numpy loaded in each of them and one array gone through."""
+    handles = [pool.submit(total_and_nap, numbers(megabytes)) for _ in range(2 * WORKERS)]
     for handle in handles:
         pool.result(handle)
     pool.result(pool.submit(same, 1))

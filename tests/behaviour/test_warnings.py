@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import operator
 import os
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from executor import ProcessPoolExecutor
-from tests.support import HANG, ROOT, SCRIPTS
+from tests.support import HANG, ROOT, SCRIPTS, START_METHODS
 
 
 class OwnWarning(UserWarning):
@@ -119,6 +120,40 @@ def test_by_module_and_text() -> None:
             pool.submit(warn, "heard").result(HANG)
             pool.submit(warn, "not heard").result(HANG)
     assert [str(one.message) for one in caught] == ["heard"]
+
+
+LIBRARY = """
+import warnings
+class Special(UserWarning): pass
+class Deprecated(Special): pass
+def warn(): warnings.warn("look out", Deprecated)
+"""
+
+
+def warn_of(module: str) -> bool:
+    """Whether the module was there before."""
+    was_there = module in sys.modules
+    importlib.import_module(module).warn()
+    return was_there
+
+
+@pytest.mark.parametrize("method", [method for method in START_METHODS if method != "fork"])
+def test_a_filter_imports_nothing_and_holds_when_its_category_is_there(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"library_{method}"
+    (tmp_path / f"{name}.py").write_text(LIBRARY)
+    monkeypatch.syspath_prepend(tmp_path)
+    library = importlib.import_module(name)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warnings.simplefilter("ignore", library.Special)
+        with ProcessPoolExecutor(1, method, initializer=sys.path.insert, initargs=(0, str(tmp_path))) as pool:
+            assert pool.submit(warn).result(HANG) == 1
+            assert not pool.submit(warn_of, name).result(HANG)
+            assert pool.submit(warn_of, name).result(HANG)
+    assert [str(one.message) for one in of_tasks(caught)] == ["look out"]
+    assert caught[0].category is FutureWarning
 
 
 def test_a_filter_that_makes_errors_breaks_nothing(start_method: str) -> None:

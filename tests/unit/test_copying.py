@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import mmap
+import os
 import sys
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -46,16 +48,43 @@ def test_the_bytes_are_the_same(way: str, kind: Any, size: int) -> None:
         assert mapping[OFFSET + size :] == bytes(SIZE + 10 - OFFSET - size)
 
 
-def test_nobody_copies_any_more_after_an_interrupt() -> None:
-    ended = threading.Event()
+def test_nobody_copies_any_more_after_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_copying, "_PIECE", 1)
+    copied = []
     main = threading.get_ident()
 
-    def copyto(target: object, source: object) -> None:
+    def copyto(target: object, source: list[int]) -> None:
         if threading.get_ident() == main:
             raise KeyboardInterrupt
-        ended.wait(0.05)
-        ended.set()
+        time.sleep(0.02)
+        copied.extend(source)
 
     with pytest.raises(KeyboardInterrupt):
-        _copying._copy_side_by_side(copyto, [], [])
-    assert ended.is_set()
+        _copying._copy_side_by_side(copyto, [0, 0, 0], [1, 2, 3])
+    assert copied in ([1, 2], [1, 3], [2, 3], [1, 2, 3])
+    before = list(copied)
+    time.sleep(0.05)
+    assert copied == before
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="Linux")
+@pytest.mark.skipif(len(getattr(os, "sched_getaffinity", set)(0)) < 2, reason="one core")
+def test_the_second_thread_is_on_another_core_and_the_first_stays_free() -> None:
+    before = os.sched_getaffinity(0)
+    cores = []
+
+    def look() -> None:
+        cores.append(os.sched_getaffinity(0))
+
+    helper = threading.Thread(target=_copying._run_elsewhere, args=(look, threading.get_native_id()))
+    helper.start()
+    helper.join()
+    assert cores[0] < before
+    assert len(cores[0]) == len(before) - 1
+    assert os.sched_getaffinity(0) == before
+
+
+def test_a_thread_that_has_gone_does_no_harm() -> None:
+    called = []
+    _copying._run_elsewhere(lambda: called.append(1), 2**22 + 1)  # no such thread
+    assert called == [1]

@@ -226,6 +226,18 @@ def test_a_slow_call_counts_at_once_and_a_fast_one_little_by_little() -> None:
     assert slow / 2 < less < slow
 
 
+def test_the_first_call_that_is_much_quicker_counts_for_those_before_it() -> None:
+    estimates = Estimates()
+    for seconds in (0.05, 0.06, 0.0001):  # the first two were the first calls of two workers
+        estimates.learn("fn", seconds)
+    assert estimates.get("fn") == 0.0001
+    estimates.learn("fn", 0.05)
+    estimates.learn("fn", 0.0001)  # only the first
+    slow = estimates.get("fn")
+    assert slow is not None
+    assert slow > 0.01
+
+
 def test_a_pause_among_quick_calls_hardly_counts() -> None:
     estimates = Estimates()
     estimates.learn_mean("fn", 1e-6, 1000)
