@@ -15,7 +15,7 @@ from collections import deque
 from ._channel import FRAME_HEADER, WorkerChannel
 from ._messages import HEADER, Kind, pad, record
 from ._pickling import Parcel
-from ._status import AREA_BYTES, CLOSED, FILLED, ITEM, RUNNING, SENT, StatusBlock
+from ._status import AREA_BYTES, CLOSED, FILLED, ITEM, OVER, RUNNING, SENT, StatusBlock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,7 +136,9 @@ class Outcomes:
             self._deaf = True
 
     def place(self) -> tuple[int, int]:
-        return self._words[RUNNING], self._words[ITEM]
+        """The lease that runs, 0 between two, and its item."""
+        running = self._words[RUNNING]
+        return 0 if running & OVER else running, self._words[ITEM]
 
     def send_note(self, tag: str, *facts: Any) -> None:
         """Tell the parent something of the running task. Any thread. One that cannot be sent now is left out."""

@@ -109,6 +109,9 @@ class Revocation:
         give_up = monotonic() + _RECALL_WITHIN
         while not settled() and monotonic() < give_up:
             engine.loop.wait(settled, monotonic() + _PAUSE, list)  # a task begins without a word
+            with engine.lock:
+                if not settled():  # another range, without this one, had just been written
+                    self.revoke(worker)
         with engine.lock:
             self.recalled.discard(task)
 

@@ -1,6 +1,6 @@
 """The page that a worker shares with its parent, and what it keeps beside it.
 
-    words    RUNNING   the lease that the worker began last, 0 when it has none
+    words    RUNNING   the lease that the worker began last (0: none yet), with OVER once it has come to the end of that
              STARTED   when that was (monotonic nanoseconds)
              FINISHED  how many tasks it has finished
              REVOKED   first << 32 | last: leases in this range are not to begin
@@ -39,6 +39,7 @@ __all__ = [
     "FINISHED",
     "ITEM",
     "LOG_OFFSET",
+    "OVER",
     "REVOKED",
     "RUNNING",
     "SENT",
@@ -52,6 +53,7 @@ __all__ = [
 ]
 
 RUNNING, STARTED, FINISHED, REVOKED, ITEM, CUT, FILLED, SOFT, CLOSED, SENT, SERIES, TYPE = range(12)
+OVER = 1 << 32
 _WORDS_BYTES = 4096
 SERIES_BYTES = 64 * 1024
 STAMPS_BYTES = 64 * 1024

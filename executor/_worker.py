@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["HoldingLease", "Lease", "Worker", "WorkerState"]
 
+_LOW = 0xFFFFFFFF
+
 
 class WorkerState(enum.IntEnum):
     """STARTING → IDLE ⇄ BUSY → RETIRING → DEAD; any state may go to DEAD, and only DEAD is final.
@@ -97,7 +99,6 @@ class Worker:
         "is_warm",
         "kill_error",
         "killed",
-        "last_start",
         "leases",
         "lifeline",
         "logging_version",
@@ -122,6 +123,7 @@ class Worker:
         "state",
         "tasks_done",
         "tasks_leased",
+        "unreclaimed",
         "watch_due",
     )
 
@@ -146,7 +148,7 @@ class Worker:
         self.kill_error: BaseException | None = None  # what the running task is to be told
         self.killed = False  # by us
         self.revoked: tuple[int, int] | None = None  # first and last lease of the range
-        self.last_start = 0  # STARTED when that range was written
+        self.unreclaimed = False  # that range, or `cut`, was written less than a moment ago
         self.reclaimed: set[int] = set()  # leases taken back whose SKIPPED has not come
         self.returned: list[Task] = []  # it has skipped these; they go back together, or their order would be lost
         self.peak_memory: int | None = None
@@ -250,7 +252,7 @@ class Worker:
         return self.leases.get(self.words[RUNNING]) if self.leases else None
 
     def words_running(self) -> int:
-        """The number of the lease that the worker began last, 0 if it has none or has gone."""
+        """The word RUNNING, 0 if the worker has gone."""
         return 0 if self.state is WorkerState.DEAD else int(self.words[RUNNING])
 
     def has_begun(self, task: Task) -> bool:
@@ -259,7 +261,7 @@ class Worker:
         number = task.lease[1]
         running = self.words_running()
         if running != number or number not in self.leases:
-            return running > number
+            return running & _LOW >= number
         return bool(self.words[ITEM] >= self.leases[number].task.index(task))
 
     def running_since(self) -> float:
@@ -309,27 +311,28 @@ class Worker:
     def revoke(self, *, but_first: bool = False) -> bool:
         """Write what is not to begin: the leases behind the running one, the items behind the running one.
 
-        ``but_first``: where none is running, the first lease (its first item) may begin all the same. False when there
-        is nothing to revoke, or when the last range is not reclaimed yet.
+        ``but_first``: where none is running, the next lease (its first item) may begin all the same. False when there
+        is nothing to revoke, or when what was written last is not reclaimed yet.
         """
-        if self.revoked is not None and not self.reclaimed:
+        if self.unreclaimed:
             return False
-        self.last_start = self.words[STARTED]
         running = self.words[RUNNING]
         item = self.words[ITEM] + 1
-        if but_first and not running:
-            running, item = next(iter(self.leases), 0), 1
-        numbers = [number for number in self.leases if number > running]
+        begun = running & _LOW
+        if but_first and running not in self.leases:
+            running = begun = next((number for number in self.leases if number > begun), 0)
+            item = 1
         lease = self.leases.get(running)
         self.cut = (running, item) if lease is not None and item < lease.task.size() else None
+        numbers = [number for number in self.leases if number > begun]
         if not numbers and self.cut is None:
             return False
+        first, last = self.revoked or (0, 0)
         if numbers:
-            first, last = self.revoked or (numbers[0], numbers[-1])
-            self.revoked = min(first, numbers[0]), max(last, numbers[-1])
-        else:
-            self.revoked = self.revoked or (0, 0)
-        self.words[REVOKED] = self.revoked[0] << 32 | self.revoked[1]
+            first, last = min(first or numbers[0], numbers[0]), max(last, numbers[-1])
+        self.revoked = first, last
+        self.unreclaimed = True
+        self.words[REVOKED] = first << 32 | last
         if self.cut is not None:
             self.words[CUT] = running << 32 | item
         return True
@@ -337,20 +340,14 @@ class Worker:
     def reclaim(self) -> list[Task]:
         """A millisecond after `revoke`: what can no longer begin, in its order."""
         assert self.revoked is not None
+        self.unreclaimed = False
         running = self.words[RUNNING]
-        first, last = self.revoked
+        begun = running & _LOW
         tasks = []
-        if not running and self.words[STARTED] != self.last_start:
-            first = last + 1  # it has gone through all that it was sent: its own word settles it
-        elif self.cut is not None and self.cut[0] in self.leases and running in (0, self.cut[0]):
-            number, item = self.cut
-            if running:
-                item = max(item, self.words[ITEM] + 1)
-            if self.words[RUNNING] == running:  # or the item was another run's, and the worker's own word settles it
-                rest = self.leases[number].task.cut(item)
-                if rest is not None:
-                    tasks.append(rest)
-        first = max(first, running + 1)
+        if self.cut is not None and (rest := self._cut_off(running, *self.cut)) is not None:
+            tasks.append(rest)
+        first, last = self.revoked
+        first = max(first, begun + 1)
         for lease in [lease for number, lease in self.leases.items() if first <= number <= last]:
             self.drop(lease)
             self.reclaimed.add(lease.number)
@@ -361,13 +358,23 @@ class Worker:
         self.settle_revocation()
         return tasks
 
+    def _cut_off(self, running: int, number: int, item: int) -> Task | None:
+        """The items of that run that can no longer begin."""
+        if number not in self.leases or (running != number and running & _LOW >= number):
+            return None
+        if running == number:
+            item = max(item, self.words[ITEM] + 1)
+            if self.words[RUNNING] != number:  # the item was another run's; the worker's own word settles it
+                return None
+        return self.leases[number].task.cut(item)
+
     def take_returned(self) -> list[Task]:
         returned, self.returned = self.returned, []
         return returned
 
     def settle_revocation(self) -> None:
         """The range is free again once the worker has spoken on every lease in it."""
-        if self.revoked is not None and not self.reclaimed:
+        if self.revoked is not None and not self.unreclaimed and not self.reclaimed:
             first, last = self.revoked
             if not any(first <= number <= last for number in self.leases):
                 self.revoked = None

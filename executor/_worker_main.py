@@ -26,7 +26,7 @@ from ._messages import ALL_ITEMS, CALLS, LOGGING, RETIRE, SLOT, STAMPED, STAR, T
 from ._outcomes import EXIT_CHANNEL_LOST, Outcomes
 from ._pickling import NUMBERS, Parcel, decode_call, decode_parcel
 from ._series import GROUP, PICKLED, Series
-from ._status import CUT, FINISHED, ITEM, REVOKED, RUNNING, SOFT, STARTED, StatusBlock
+from ._status import CUT, FINISHED, ITEM, OVER, REVOKED, RUNNING, SOFT, STARTED, StatusBlock
 from ._worker_output import write_whole_lines
 
 TYPE_CHECKING = False
@@ -283,7 +283,7 @@ class _Worker:
             if now - self._flushed > _FLUSH_AFTER:
                 self._outcomes.flush()
                 self._flushed = now
-        words[RUNNING] = 0
+        words[RUNNING] |= OVER
 
     def _skip(self, call: tuple[Any, ...], fds: list[int]) -> None:
         if len(call) in (3, 5):

@@ -12,7 +12,7 @@ from benchmarks.peers import EXECUTOR, FUTURES, LOKY, MPIRE, PEBBLE, POOL, Pool
 from benchmarks.tasks import same
 from benchmarks.units import Unit
 
-TRIES = 5
+TRIES = 15
 REST = 0.2  # seconds
 PEERS = (EXECUTOR, FUTURES, POOL, LOKY, PEBBLE, MPIRE)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from executor._status import CUT, ITEM, REVOKED, RUNNING, STARTED, StatusBlock
+from executor._status import CUT, ITEM, OVER, REVOKED, RUNNING, StatusBlock
 from executor._task import Run, Task
 from executor._worker import Lease, Worker
 
@@ -27,7 +27,6 @@ class Items(Run):
 def worker() -> Iterator[Worker]:
     worker = Worker(1, 0.0)
     worker.block = StatusBlock()
-    worker.words[STARTED] = 100
     yield worker
     worker.block.close()
 
@@ -41,13 +40,17 @@ def lease(worker: Worker, *tasks: Task) -> list[Task]:
     return list(tasks)
 
 
-def begin(worker: Worker, number: int, now: int, item: int = 0) -> None:
-    worker.words[STARTED], worker.words[ITEM], worker.words[RUNNING] = now, item, number
+def begin(worker: Worker, number: int, item: int = 0) -> None:
+    worker.words[ITEM], worker.words[RUNNING] = item, number
+
+
+def end(worker: Worker) -> None:
+    worker.words[RUNNING] |= OVER
 
 
 def test_behind_the_running_one(worker: Worker) -> None:
     _, second, third = lease(worker, Call(), Call(), Call())
-    begin(worker, 1, 200)
+    begin(worker, 1)
     assert worker.revoke()
     assert worker.words[REVOKED] == 2 << 32 | 3
     assert worker.reclaim() == [second, third]
@@ -56,19 +59,20 @@ def test_behind_the_running_one(worker: Worker) -> None:
 
 def test_what_began_in_time_is_left_to_its_outcome(worker: Worker) -> None:
     _, _, third = lease(worker, Call(), Call(), Call())
-    begin(worker, 1, 200)
+    begin(worker, 1)
     worker.revoke()
-    begin(worker, 2, 300)
+    begin(worker, 2)
     assert worker.reclaim() == [third]
     assert list(worker.leases) == [1, 2]
 
 
 def test_a_worker_that_has_gone_through_all_of_it_meanwhile_says_itself_what_it_ran(worker: Worker) -> None:
     lease(worker, Call(), Call(), Call())
-    begin(worker, 1, 200)
+    begin(worker, 1)
     worker.revoke()
-    begin(worker, 2, 300)  # just before it saw the range; the third it has skipped
-    worker.words[RUNNING] = 0
+    begin(worker, 2)  # just before it saw the range
+    begin(worker, 3)  # it has skipped that
+    end(worker)
     assert worker.reclaim() == []
     assert list(worker.leases) == [1, 2, 3]
     assert worker.revoked == (2, 3)
@@ -76,6 +80,37 @@ def test_a_worker_that_has_gone_through_all_of_it_meanwhile_says_itself_what_it_
     worker.drop(worker.leases[3])
     worker.settle_revocation()
     assert worker.revoked is None
+
+
+def test_what_is_over_and_not_told_yet_is_not_taken_back(worker: Worker) -> None:
+    _, _, third = lease(worker, Call(), Call(), Call())
+    begin(worker, 2)
+    end(worker)
+    assert worker.revoke()
+    assert worker.reclaim() == [third]
+    assert list(worker.leases) == [1, 2]
+
+
+def test_what_is_next_may_begin_where_none_is_running(worker: Worker) -> None:
+    lease(worker, Call(), Call(), Call())
+    begin(worker, 1)
+    end(worker)
+    assert worker.revoke(but_first=True)
+    assert worker.words[REVOKED] == 3 << 32 | 3
+    worker.reclaim()
+    assert list(worker.leases) == [1, 2]
+
+
+def test_begun_is_what_was_begun(worker: Worker) -> None:
+    first, second = lease(worker, Call(), Call())
+    assert not worker.has_begun(first)
+    begin(worker, 1)
+    assert worker.has_begun(first)
+    assert not worker.has_begun(second)
+    end(worker)
+    assert worker.running() is None
+    assert worker.has_begun(first)
+    assert not worker.has_begun(second)
 
 
 def test_one_that_has_begun_nothing_may_still_begin_the_first(worker: Worker) -> None:
@@ -114,7 +149,7 @@ def test_of_a_run_that_has_not_begun_all_but_its_first_item(worker: Worker) -> N
 def test_of_a_run_that_began_meanwhile_what_is_behind_its_running_item(worker: Worker) -> None:
     (run,) = lease(worker, Items([1, 2, 3, 4]))
     worker.revoke(but_first=True)
-    begin(worker, 1, 200, item=2)
+    begin(worker, 1, item=2)
     (rest,) = worker.reclaim()
     assert isinstance(rest, Items)
     assert isinstance(run, Items)
@@ -124,7 +159,7 @@ def test_of_a_run_that_began_meanwhile_what_is_behind_its_running_item(worker: W
 def test_a_run_that_is_over_meanwhile_is_whole(worker: Worker) -> None:
     (run,) = lease(worker, Items([1, 2]))
     worker.revoke(but_first=True)
-    begin(worker, 1, 200, item=1)
-    worker.words[RUNNING] = 0
+    begin(worker, 1, item=1)
+    end(worker)
     assert worker.reclaim() == []
     assert run.size() == 2
