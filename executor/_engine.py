@@ -32,6 +32,7 @@ from ._records import read_records
 from ._resources import Tokens
 from ._revocation import Revocation
 from ._series import is_series
+from ._status import LOW
 from ._supervisor import Supervisor
 from ._task import RUN_OVERHEAD, Task
 from ._watch import Watch
@@ -56,7 +57,6 @@ _BATCH = 64  # calls in one message: the worker begins while the next are encode
 _POLL_EVERY = 64  # submits by a thread that does nothing else: it has to keep the workers fed itself
 _POLL_AFTER = 0.0005  # and seconds since it did so last
 _FAIL_FAST = 1.0  # seconds after an initializer has raised in which a submit fails at once instead of trying again
-_LOW = 0xFFFFFFFF
 _SERVING = frozenset((WorkerState.IDLE, WorkerState.BUSY))
 
 
@@ -423,7 +423,7 @@ class Engine:
                 if not word:
                     self._on_note(worker, kind, value, error)
                     continue
-                number = word & _LOW
+                number = word & LOW
                 lease = leases.get(number)
                 if lease is None:
                     worker.reclaimed.discard(number)

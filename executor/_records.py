@@ -10,6 +10,7 @@ from ._interrupt import reaches_here
 from ._messages import HEADER, Kind, pad
 from ._pickling import decode_parcel
 from ._series import is_series, load_numbers, pickles, stamps
+from ._status import LOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     Record = tuple[int, int, Any, BaseException | None, int, int, list[int] | None, int]
 
 __all__ = ["read_records"]
-
-_LOW = 0xFFFFFFFF
 
 
 def read_records(
@@ -46,7 +45,7 @@ def read_records(
         data = body[at + 32 : at + 32 + size]
         at += 32 + pad(size)
         kind = meta & Kind.ALONE
-        if word and word & _LOW not in leases and kind != Kind.SKIPPED:
+        if word and word & LOW not in leases and kind != Kind.SKIPPED:
             continue  # it was given up: timed out, cancelled
         value = error = ends = None
         if meta & Kind.STAMPED:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from ._messages import Kind, record
-from ._status import ITEM, RUNNING, SERIES, SERIES_BYTES, STAMPS_BYTES, TYPE, StatusBlock
+from ._status import ITEM, LOW, RUNNING, SERIES, SERIES_BYTES, STAMPS_BYTES, TYPE, StatusBlock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ GROUP = 32  # numbers that may be added between two looks at the clock
 PICKLED: type = bytes  # what stands for the type of a series of pickles
 _MOST = min(SERIES_BYTES, STAMPS_BYTES) // 8
 _TABLE_BYTES = SERIES_BYTES // 4
-_LOW = 0xFFFFFFFF
 _FEW = 8
 _KINDS: dict[type, int] = {int: Kind.INTS, float: Kind.FLOATS, bool: Kind.BOOLS, type(None): Kind.NONES}
 # How a number is stored: None as if it were False.
@@ -158,7 +157,7 @@ def unsent_series(block: StatusBlock) -> bytes:
     words = block.words
     word, kind = words[SERIES], words[TYPE]
     count = words[ITEM] - (word >> 32)
-    if not word or words[RUNNING] != word & _LOW or not is_series(kind & Kind.ALONE):
+    if not word or words[RUNNING] != word & LOW or not is_series(kind & Kind.ALONE):
         return b""
     # A worker that goes on meanwhile may be past what a series can hold.
     if not 0 < count <= _most(kind):

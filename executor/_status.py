@@ -39,6 +39,7 @@ __all__ = [
     "FINISHED",
     "ITEM",
     "LOG_OFFSET",
+    "LOW",
     "OVER",
     "REVOKED",
     "RUNNING",
@@ -54,6 +55,7 @@ __all__ = [
 
 RUNNING, STARTED, FINISHED, REVOKED, ITEM, CUT, FILLED, SOFT, CLOSED, SENT, SERIES, TYPE = range(12)
 OVER = 1 << 32
+LOW = 0xFFFFFFFF  # the lower half of a word: a lease, where the upper is an item
 _WORDS_BYTES = 4096
 SERIES_BYTES = 64 * 1024
 STAMPS_BYTES = 64 * 1024

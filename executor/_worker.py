@@ -17,7 +17,7 @@ from ._messages import CALLS, LOGGING, RETIRE, SETUP, SLOT
 from ._pickling import Parcel
 from ._series import unsent_series
 from ._start import WORKER_NAME, heap_frozen, make_process, path_of_main, sigint_blocked, without_false_main
-from ._status import CUT, FILLED, ITEM, REVOKED, RUNNING, SERIES, STARTED, StatusBlock
+from ._status import CUT, FILLED, ITEM, LOW, REVOKED, RUNNING, SERIES, STARTED, StatusBlock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from ._task import Task
 
 __all__ = ["HoldingLease", "Lease", "Worker", "WorkerState"]
-
-_LOW = 0xFFFFFFFF
 
 
 class WorkerState(enum.IntEnum):
@@ -261,7 +259,7 @@ class Worker:
         number = task.lease[1]
         running = self.words_running()
         if running != number or number not in self.leases:
-            return running & _LOW >= number
+            return running & LOW >= number
         return bool(self.words[ITEM] >= self.leases[number].task.index(task))
 
     def running_since(self) -> float:
@@ -318,7 +316,7 @@ class Worker:
             return False
         running = self.words[RUNNING]
         item = self.words[ITEM] + 1
-        begun = running & _LOW
+        begun = running & LOW
         if but_first and running not in self.leases:
             running = begun = next((number for number in self.leases if number > begun), 0)
             item = 1
@@ -342,7 +340,7 @@ class Worker:
         assert self.revoked is not None
         self.unreclaimed = False
         running = self.words[RUNNING]
-        begun = running & _LOW
+        begun = running & LOW
         tasks = []
         if self.cut is not None and (rest := self._cut_off(running, *self.cut)) is not None:
             tasks.append(rest)
@@ -360,7 +358,7 @@ class Worker:
 
     def _cut_off(self, running: int, number: int, item: int) -> Task | None:
         """The items of that run that can no longer begin."""
-        if number not in self.leases or (running != number and running & _LOW >= number):
+        if number not in self.leases or (running != number and running & LOW >= number):
             return None
         if running == number:
             item = max(item, self.words[ITEM] + 1)

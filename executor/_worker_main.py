@@ -26,7 +26,7 @@ from ._messages import ALL_ITEMS, CALLS, LOGGING, RETIRE, SLOT, STAMPED, STAR, T
 from ._outcomes import EXIT_CHANNEL_LOST, Outcomes
 from ._pickling import NUMBERS, Parcel, decode_call, decode_parcel
 from ._series import GROUP, PICKLED, Series
-from ._status import CUT, FINISHED, ITEM, OVER, REVOKED, RUNNING, SOFT, STARTED, StatusBlock
+from ._status import CUT, FINISHED, ITEM, LOW, OVER, REVOKED, RUNNING, SOFT, STARTED, StatusBlock
 from ._worker_output import write_whole_lines
 
 TYPE_CHECKING = False
@@ -42,7 +42,6 @@ __all__ = ["DUMP_SIGNAL", "SOFT_SIGNAL", "main"]
 DUMP_SIGNAL = getattr(signal, "SIGRTMIN", signal.SIGUSR1) + (11 if hasattr(signal, "SIGRTMIN") else 0)
 SOFT_SIGNAL = getattr(signal, "SIGRTMIN", signal.SIGUSR2) + (12 if hasattr(signal, "SIGRTMIN") else 0)
 _FLUSH_AFTER = 500_000  # nanoseconds that an outcome may wait while more calls are in hand
-_LOW = 0xFFFFFFFF
 _GROUP_TAKES = 25_000  # nanoseconds that a group of quick items may take, if they go on as before
 
 
@@ -269,7 +268,7 @@ class _Worker:
             words[ITEM] = 0
             words[RUNNING] = lease
             revoked = words[REVOKED]
-            if revoked and revoked >> 32 <= lease <= revoked & _LOW:
+            if revoked and revoked >> 32 <= lease <= revoked & LOW:
                 self._skip(call, fds)
             elif len(call) == 4:
                 now = self._run_items(call, now)
@@ -351,7 +350,7 @@ class _Worker:
             words[STARTED] = now
             words[ITEM] = index
             cut = words[CUT]
-            if cut and cut >> 32 == lease and index >= cut & _LOW:
+            if cut and cut >> 32 == lease and index >= cut & LOW:
                 self._outcomes.put(lease | index << 32, Kind.SKIPPED, b"")
                 break
             now = self._run_item(lease | index << 32, fn, items[index], load, star, now)
@@ -417,7 +416,7 @@ class _Worker:
             for index in range(first, stop):
                 words[ITEM] = index
                 cut = words[CUT]
-                if cut and cut >> 32 == lease and index >= cut & _LOW:
+                if cut and cut >> 32 == lease and index >= cut & LOW:
                     return index, _CUT
                 try:
                     item = items[index] if load is None else load(items[index])
@@ -445,7 +444,7 @@ class _Worker:
         for index in range(first, stop):
             words[ITEM] = index
             cut = words[CUT]
-            if cut and cut >> 32 == lease and index >= cut & _LOW:
+            if cut and cut >> 32 == lease and index >= cut & LOW:
                 return index, _CUT
             data: bytes | Parcel
             try:

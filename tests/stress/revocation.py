@@ -1,9 +1,10 @@
 """A seeded stress of leases and their revocation: no task runs twice unless its worker died.
 
 Most tasks are tiny, so that workers are given many at once; now and then one is long, so that the ones
-behind it are taken back and given to somebody else; and workers are killed at random. By hand, long::
+behind it are taken back and given to somebody else; workers are killed at random, and stopped if it is asked for. By
+hand, long::
 
-    python tests/stress/revocation.py --tasks 100000 --every 0.25 --workers 4
+    python tests/stress/revocation.py --tasks 100000 --every 0.25 --workers 4 --pause 0.02
 
 Options and exit code are those of storm.py.
 """

@@ -38,7 +38,8 @@ class Plan:
     """One storm.
 
     ``retries`` is how often a task may run again after its worker was lost; 0 is a storm of its own kind,
-    in which exactly the tasks fail that ran when the kill came.
+    in which exactly the tasks fail that ran when the kill came. ``pause`` is how long, in seconds, a worker is stopped
+    at most, four times between two kills.
     """
 
     tasks: int = 10_000
@@ -48,6 +49,7 @@ class Plan:
     retries: int = 50
     seed: int = 1
     hang: float = 600.0
+    pause: float = 0.0
 
     def durations(self) -> list[float]:
         """How long each task sleeps."""
@@ -80,7 +82,7 @@ def storm(plan: Plan, folder: str) -> Report:
     before = leaks.Snapshot.take()
     start = time.monotonic()
     with ProcessPoolExecutor(plan.workers, plan.method, task_retries=plan.retries) as pool:
-        with Killer(journal, plan.every, plan.seed) as killer:
+        with Killer(journal, plan.every, plan.seed, plan.pause) as killer:
             futures = []
             for task, seconds in enumerate(plan.durations()):
                 future = pool.submit(work, journal, task, seconds)
@@ -168,6 +170,7 @@ def parse(arguments: list[str] | None = None) -> Plan:
     parser.add_argument("--method", default=default.method, choices=("fork", "forkserver", "spawn", "loky"))
     parser.add_argument("--retries", type=int, default=default.retries)
     parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument("--pause", type=float, default=default.pause, help="seconds that a worker is stopped at most")
     parser.add_argument("--hang", type=float, default=default.hang, help="seconds after which it is a hang")
     return Plan(**vars(parser.parse_args(arguments)))
 

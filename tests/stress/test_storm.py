@@ -34,6 +34,13 @@ def test_a_task_runs_at_most_once_unless_its_worker_died(start_method: str, retr
     assert not report.problems, str(report)
 
 
+@pytest.mark.parametrize("retries", [0, 50])
+def test_nor_where_workers_do_not_come_to_begin(start_method: str, retries: int, tmp_path: Path) -> None:
+    plan = Plan(tasks=4_000, every=0.1, retries=retries, method=start_method, hang=90, pause=0.02)
+    report = revocation(plan, str(tmp_path))
+    assert not report.problems, str(report)
+
+
 # The books themselves: what a storm would miss, if they were kept wrongly.
 
 LOST, KILLED = 1, 4711
