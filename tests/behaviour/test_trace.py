@@ -72,6 +72,7 @@ def test_tasks_of_one_worker_do_not_overlap_and_lie_within_its_life(path: Path) 
     with ProcessPoolExecutor(2, trace=path) as pool:
         list(pool.map(tasks.square, range(1000)))
         wait([pool.submit(tasks.pause, 0.001) for _ in range(20)])
+        wait(pool.broadcast(tasks.nothing))  # or a busy machine may start one of them too late for the others
     trace = Trace(path)
     rows = trace.rows()
     lives = {event["tid"]: event for event in trace.of("worker") if event["name"] == "start-up"}
