@@ -26,6 +26,7 @@ __all__ = ["Watch"]
 
 _MEMORY_EVERY = 0.05  # seconds between two readings of the workers' memory
 _DUMP_WITHIN = 0.2  # seconds that a worker has to write its stack before it is killed
+_DUMP_WITHIN_AT_MOST = 2.0  # where it could run all the while, and was perhaps given no core
 _DUMP_STEP = 0.002
 
 
@@ -97,18 +98,18 @@ class Watch:
         assert worker.block is not None
         worker.block.clear_log()
         worker.signal(DUMP_SIGNAL)
-        self._loop.call_at(
-            monotonic() + _DUMP_STEP, partial(self._kill_when_dumped, worker, monotonic() + _DUMP_WITHIN)
-        )
+        self._loop.call_at(monotonic() + _DUMP_STEP, partial(self._kill_when_dumped, worker, monotonic()))
 
-    def _kill_when_dumped(self, worker: Worker, deadline: float) -> None:
+    def _kill_when_dumped(self, worker: Worker, asked_at: float) -> None:
         with self._loop.lock:
             error = worker.kill_error
             if worker.state is WorkerState.DEAD or not isinstance(error, TaskTimeout):
                 return
             error.stack = worker.crash_log()
-            if not _is_whole(error.stack) and monotonic() < deadline:
-                self._loop.call_at(monotonic() + _DUMP_STEP, partial(self._kill_when_dumped, worker, deadline))
+            waited = monotonic() - asked_at
+            may_wait = waited < _DUMP_WITHIN or (waited < _DUMP_WITHIN_AT_MOST and _is_runnable(worker))
+            if not _is_whole(error.stack) and may_wait:
+                self._loop.call_at(monotonic() + _DUMP_STEP, partial(self._kill_when_dumped, worker, asked_at))
                 return
         self._supervisor.kill(worker, error)
 
@@ -192,3 +193,11 @@ def resident_bytes(pid: int | None) -> int:
 def _is_whole(dump: str) -> bool:
     """Whether faulthandler has written the stack of the thread that runs tasks (it comes last)."""
     return "in main" in dump and dump.endswith("\n")
+
+
+def _is_runnable(worker: Worker) -> bool:
+    try:
+        with open(f"/proc/{worker.pid}/stat", "rb") as file:
+            return file.read().rpartition(b") ")[2].startswith(b"R")
+    except OSError:  # it has gone; elsewhere than on Linux
+        return False
