@@ -18,7 +18,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from ._messages import Kind, record
-from ._status import ITEM, LOW, RUNNING, SERIES, SERIES_BYTES, STAMPS_BYTES, TYPE, StatusBlock
+from ._status import ITEM, LOW, RUNNING, SERIES, SERIES_BYTES, SINCE, STAMPS_BYTES, TYPE, StatusBlock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ class Series:
         "_outcomes",
         "_slots",
         "_stamps",
-        "_started",
         "_table",
         "_words",
         "count",
@@ -70,7 +69,6 @@ class Series:
         self._stamps = block.stamps.cast("Q")
         self._fill = 0  # where the last pickle ends
         self._outcomes = outcomes
-        self._started = 0
         self.type: type | None = None
         self.slots: Any = None
         self.count = 0
@@ -104,8 +102,9 @@ class Series:
             kind |= Kind.STAMPED
             self.stamp(ended)
         self._words[TYPE] = kind
+        self._words[SINCE] = started
         self._words[SERIES] = word
-        self.type, self._started = type, started
+        self.type = type
 
     def stamp(self, ended: int) -> None:
         """The last result came at that time (monotonic nanoseconds)."""
@@ -131,7 +130,8 @@ class Series:
         if self.type is None:
             return True
         data = _payload(self._block, self._words[TYPE], self.count)
-        self._outcomes.put(self._words[SERIES], self._words[TYPE], data, self._started, now - self._started)
+        started = self._words[SINCE]
+        self._outcomes.put(self._words[SERIES], self._words[TYPE], data, started, now - started)
         self._words[SERIES] = 0
         self.type = None
         return self.count >= _FEW
@@ -162,7 +162,7 @@ def unsent_series(block: StatusBlock) -> bytes:
     # A worker that goes on meanwhile may be past what a series can hold.
     if not 0 < count <= _most(kind):
         return b""
-    return record(kind, _payload(block, kind, count), lease=word)
+    return record(kind, _payload(block, kind, count), lease=word, started=words[SINCE])
 
 
 def _most(kind: int) -> int:

@@ -12,6 +12,7 @@
              CLOSED    not 0 once the parent has seen the channel's end: nothing more can be sent
              SERIES    lease | first item << 32: a series of results is gathered (`_series`), 0 when there is none
              TYPE      of what type they are, a kind of record
+             SINCE     when the first of its items began (monotonic nanoseconds)
     series   the results of that series
     stamps   when each of its items ended (monotonic nanoseconds), where that is asked for
     outcomes outcomes that are ready but not yet sent: what a worker that dies leaves here is not lost
@@ -46,6 +47,7 @@ __all__ = [
     "SENT",
     "SERIES",
     "SERIES_BYTES",
+    "SINCE",
     "SOFT",
     "STAMPS_BYTES",
     "STARTED",
@@ -53,7 +55,7 @@ __all__ = [
     "StatusBlock",
 ]
 
-RUNNING, STARTED, FINISHED, REVOKED, ITEM, CUT, FILLED, SOFT, CLOSED, SENT, SERIES, TYPE = range(12)
+RUNNING, STARTED, FINISHED, REVOKED, ITEM, CUT, FILLED, SOFT, CLOSED, SENT, SERIES, TYPE, SINCE = range(13)
 OVER = 1 << 32
 LOW = 0xFFFFFFFF  # the lower half of a word: a lease, where the upper is an item
 _WORDS_BYTES = 4096

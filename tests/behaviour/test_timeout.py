@@ -18,8 +18,12 @@ from tests.support import HANG, Gate, wait_gone
 SHORT = 0.4  # seconds; long enough for a task to arrive, even on a busy machine
 
 
+# The import would be a task's own time: on a busy machine as long as its limit.
+IMPORTS = importlib.import_module, ("tests.limits",)
+
+
 def test_a_task_that_runs_too_long_is_ended(start_method: str, gate: Gate) -> None:
-    with ProcessPoolExecutor(1, mp_context=start_method, task_timeout=SHORT) as pool:
+    with ProcessPoolExecutor(1, start_method, *IMPORTS, task_timeout=SHORT) as pool:
         late = pool.submit(limits.arrive_and_hang, gate)
         behind = [pool.submit(operator.neg, i) for i in range(5)]
         error = late.exception(HANG)
@@ -107,9 +111,7 @@ def test_a_map_in_chunks_loses_only_the_late_item() -> None:
 
 
 def test_tiny_tasks_behind_a_late_one_run_once(gate: Gate) -> None:
-    # The import would be a task's own time: on a busy machine as long as its limit.
-    imports = importlib.import_module, ("tests.deaths",)
-    with ProcessPoolExecutor(1, None, *imports, task_timeout=SHORT) as pool:
+    with ProcessPoolExecutor(1, None, *IMPORTS, task_timeout=SHORT) as pool:
         assert len(list(pool.map(operator.neg, range(300), timeout=HANG))) == 300
         late = pool.submit(deaths.hang)
         behind = [pool.submit(gate.arrive, str(i)) for i in range(50)]

@@ -99,6 +99,18 @@ def test_what_was_gathered_is_found_unsent(series: Series, block: StatusBlock, v
     assert list(map(repr, found[1])) == list(map(repr, values))  # -0.0 is not 0.0, True is not 1
 
 
+@pytest.mark.parametrize("value", [5, "five"])
+def test_and_when_it_began(series: Series, block: StatusBlock, value: object) -> None:
+    word = LEASE | 3 << 32
+    if value == 5:
+        series.begin(word, value, 4711, 4800)
+    else:
+        series.begin_pickles(word, pickle.dumps(value), 4711, 4800)
+    block.words[ITEM] = 4
+    started, duration = HEADER.unpack_from(unsent_series(block))[2:]
+    assert (started, duration) == (4711, 0)
+
+
 @pytest.mark.parametrize("values", ROWS)
 def test_the_end_makes_a_record_of_it(series: Series, block: StatusBlock, records: Records, values: list[Any]) -> None:
     gather(series, block, values, first=3)
