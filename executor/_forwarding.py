@@ -182,11 +182,9 @@ class _NotImported(type):
     """No warning can be of such a category before its module is imported."""
 
     def __subclasscheck__(cls, category: type) -> bool:
-        if cls.__module__ not in sys.modules:
-            return False
         try:
             return issubclass(category, _find(cls.__module__, cls.__qualname__))
-        except (AttributeError, TypeError):  # the module has just begun to be imported
+        except (KeyError, AttributeError, TypeError):  # the module is not there, or has just begun to be imported
             return False
 
 

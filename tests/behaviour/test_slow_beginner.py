@@ -58,8 +58,7 @@ def undone(futures: list[Future[int]]) -> int:
 def test_all_but_the_first_go_to_the_others(start_method: str, end: int, gate: Gate, tmp_path: Path) -> None:
     file = tmp_path / "begun"
     with ProcessPoolExecutor(2, start_method) as pool:
-        pid = next_of_two(pool, gate, file)
-        with stopped(pid, end):
+        with stopped(next_of_two(pool, gate, file), end):
             futures = [pool.submit(noted, str(file), x) for x in range(200)]
             eventually(lambda: undone(futures) <= 1)
         assert [future.result(HANG) for future in futures] == [-x for x in range(200)]
@@ -71,8 +70,7 @@ def test_all_but_the_first_go_to_the_others(start_method: str, end: int, gate: G
 def test_so_do_the_items_of_a_map(start_method: str, end: int, gate: Gate, tmp_path: Path) -> None:
     file = tmp_path / "begun"
     with ProcessPoolExecutor(2, start_method) as pool:
-        pid = next_of_two(pool, gate, file)
-        with stopped(pid, end):
+        with stopped(next_of_two(pool, gate, file), end):
             results = pool.map(noted, [str(file)] * 2000, range(2000), timeout=HANG)
             eventually(lambda: len(begun(file)) >= 1999)
         assert list(results) == [-x for x in range(2000)]
@@ -95,8 +93,7 @@ def test_a_pool_with_no_other_worker_waits_for_it(tmp_path: Path) -> None:
 def test_the_first_can_be_cancelled_when_the_others_have_gone(gate: Gate, tmp_path: Path) -> None:
     file = tmp_path / "begun"
     with ProcessPoolExecutor(2) as pool:
-        pid = next_of_two(pool, gate, file)
-        with stopped(pid):
+        with stopped(next_of_two(pool, gate, file)):
             futures = [pool.submit(noted, str(file), x) for x in range(200)]
             eventually(lambda: undone(futures) <= 1)
             left = [future for future in futures if not future.done()]
