@@ -279,7 +279,10 @@ class Book:
         if future is None:
             return
         if event["what"] == "lost":
-            self._clerk.put(self._lose, future)
+            # With attempts left, Dask has placed the call on another worker by now. Told here, in the order of
+            # the scheduler's events: when the clerk comes to it, the last attempt may have begun.
+            if future.attempts_left <= 0:
+                self._clerk.put(self._lose, future)
             return
         future.begun.append((event["worker"], event["pid"]))
         future.mark_running()
@@ -343,9 +346,7 @@ class Book:
         self._fail(future, BrokenProcessPool(text))
 
     def _lose(self, future: DaskFuture) -> None:
-        """The worker has gone.  With attempts left, Dask has placed the call on another by now."""
-        if future.attempts_left <= 0:
-            self._fail(future, future.lost())
+        self._fail(future, future.lost())
 
     # --- settling, in any thread ----------------------------------------------------------------------------
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import threading
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -81,6 +83,29 @@ def test_the_last_of_the_retries_tells_all(dask_executor: Make, tmp_path: Path) 
     assert error.attempts[0].pid != error.attempts[1].pid == error.pid
     assert len(notes.read_text().split()) == 2
     assert "2 attempts were lost" in str(error)
+
+
+def test_the_last_attempt_is_not_lost_with_the_one_before_it(dask_executor: Make, gate: Gate, tmp_path: Path) -> None:
+    """Where the first loss is dealt with late, the second attempt has begun by then."""
+    executor = dask_executor(retries=1)
+    held, late = threading.Event(), threading.Event()
+
+    def hold(_: Future[int]) -> None:  # where losses are dealt with
+        held.set()
+        late.wait(HANG)
+
+    opener = new_gate(tmp_path)
+    executor.submit(tasks.stop_at, opener).add_done_callback(hold)
+    opener.open()
+    assert held.wait(HANG)
+    future = executor.submit(tasks.stop_at, gate, "kept")
+    try:
+        kill(gate.wait_arrivals(1)[0])
+        eventually(lambda: executor.stats().retried == 1)
+    finally:
+        late.set()
+    gate.open()
+    assert future.result(HANG) == "kept"
 
 
 def test_more_retries_than_the_scheduler_allows_failures(dask_executor: Make, tmp_path: Path) -> None:
