@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 from ._losses import Stopped
+from ._revocation import PAUSE, RECALL_WITHIN
 from ._status import ITEM
 from ._worker import WorkerState
 
@@ -25,28 +28,42 @@ def cancel(engine: Engine, task: Any) -> bool:
     if worker is not None:
         engine.revocation.recall(task, worker)
         engine.call_back()
+    give_up = monotonic() + RECALL_WITHIN
+    while (cancelled := _cancel(engine, task, alone=monotonic() < give_up)) is None:
+        engine.loop.wait(lambda: not task.is_open(), monotonic() + PAUSE, list)
+    if cancelled:
+        engine.loop.wake()
+    engine.call_back()
+    return cancelled
+
+
+def _cancel(engine: Engine, task: Any, *, alone: bool) -> bool | None:
+    """Whether it is cancelled now; None: it runs, and is ``alone`` to be stopped once nothing can begin behind it."""
     with engine.lock:
         if not task.is_open():
-            cancelled: bool = task.cancelled()
-            return cancelled
-        if task.lease is not None and not (task.options.cancel_running and _stop(engine, task)):
-            return False
+            return bool(task.cancelled())
+        if task.lease is not None:
+            if not task.options.cancel_running:
+                return False
+            stopped = _stop(engine, task, alone=alone)
+            if not stopped:
+                return stopped
         task.mark_cancelled()
         engine.resolve(task, failed=False)
-    engine.loop.wake()
-    engine.call_back()
-    return True
+        return True
 
 
-def _stop(engine: Engine, task: Any) -> bool:
-    """Kill the worker that runs this task. With the lock."""
+def _stop(engine: Engine, task: Any, *, alone: bool) -> bool | None:
+    """Kill the worker that runs this task; False: none does, None: not yet. With the lock."""
     worker, number = task.lease
     if worker.state is WorkerState.DEAD or worker.words_running() != number:
         return False
-    worker.sentenced = number, worker.words[ITEM]
+    lease, item = worker.leases[number], worker.words[ITEM]
+    if alone and not engine.revocation.leave_alone(worker, lease, item):
+        return None
+    worker.sentenced = number, item
     if engine.tracer is not None:
-        engine.tracer.losing(worker, worker.leases[number])
-    worker.revoke()
+        engine.tracer.losing(worker, lease)
     engine.supervisor.kill(worker, Stopped())
     return True
 

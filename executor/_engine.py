@@ -70,8 +70,8 @@ class Engine:
         self.tokens = Tokens(settings.resources, self._on_tokens_freed)
         self.estimates = Estimates()
         self.supervisor = Supervisor(self.loop, settings, self)
-        self.watch = Watch(self.loop, settings, self.supervisor)
         self.revocation = Revocation(self)
+        self.watch = Watch(self.loop, settings, self.supervisor, self.revocation.leave_alone)
         self.sessions: set[Session] = set()
         self.retried = 0
         self.tracer: Tracer | None = None  # records what happens, where a trace was asked for

@@ -16,12 +16,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._engine import Engine
     from ._task import Task
+    from ._worker import Lease
 
-__all__ = ["Revocation"]
+__all__ = ["PAUSE", "RECALL_WITHIN", "Revocation"]
 
 _STUCK_AFTER = 0.003  # seconds after which the leases behind a running task are taken back
-_PAUSE = 0.001  # seconds; longer than any store buffer holds a write
-_RECALL_WITHIN = 1.0  # seconds; not reached unless the loop's thread gets no time
+PAUSE = 0.001  # seconds; longer than any store buffer holds a write
+RECALL_WITHIN = 1.0  # seconds; not reached unless the loop's thread gets no time
 
 
 class Revocation:
@@ -79,7 +80,16 @@ class Revocation:
     def revoke(self, worker: Worker, *, but_first: bool = False) -> None:
         """Write what is not to begin any more; a moment later it is taken back. With the lock; any thread."""
         if worker.state is not WorkerState.DEAD and worker.revoke(but_first=but_first):
-            self._engine.loop.call_at(monotonic() + _PAUSE, partial(self._reclaim, worker))
+            self._engine.loop.call_at(monotonic() + PAUSE, partial(self._reclaim, worker))
+
+    def leave_alone(self, worker: Worker, lease: Lease, item: int) -> bool:
+        """Whether that item, for whose sake the worker is to be killed, is the last that it can begin. If not, what is
+        behind is being taken back, and one looks again after a `PAUSE`: it is not to be lost with it. With the lock.
+        """
+        if not worker.holds_behind(lease, item):
+            return True
+        self.revoke(worker)
+        return False
 
     def _reclaim(self, worker: Worker) -> None:
         engine = self._engine
@@ -106,9 +116,9 @@ class Revocation:
                 return
             self.recalled.add(task)
             self.revoke(worker)
-        give_up = monotonic() + _RECALL_WITHIN
+        give_up = monotonic() + RECALL_WITHIN
         while not settled() and monotonic() < give_up:
-            engine.loop.wait(settled, monotonic() + _PAUSE, list)  # a task begins without a word
+            engine.loop.wait(settled, monotonic() + PAUSE, list)  # a task begins without a word
             with engine.lock:
                 if not settled():  # another range, without this one, had just been written
                     self.revoke(worker)

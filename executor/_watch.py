@@ -16,14 +16,19 @@ from ._worker_main import DUMP_SIGNAL, SOFT_SIGNAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._loop import Loop
     from ._options import Options
     from ._settings import Settings
     from ._supervisor import Supervisor
     from ._worker import Lease
 
+    LeaveAlone = Callable[[Worker, Lease, int], bool]
+
 __all__ = ["Watch"]
 
+_MOMENT = 0.001  # seconds until one looks again at what is about to be left alone
 _MEMORY_EVERY = 0.05  # seconds between two readings of the workers' memory
 _DUMP_WITHIN = 0.2  # seconds that a worker has to write its stack before it is killed
 _DUMP_WITHIN_AT_MOST = 2.0  # where it could run all the while, and was perhaps given no core
@@ -31,10 +36,12 @@ _DUMP_STEP = 0.002
 
 
 class Watch:
-    def __init__(self, loop: Loop, settings: Settings, supervisor: Supervisor) -> None:
+    def __init__(self, loop: Loop, settings: Settings, supervisor: Supervisor, leave_alone: LeaveAlone) -> None:
+        """``leave_alone``: see `Revocation`."""
         self._loop = loop
         self._settings = settings
         self._supervisor = supervisor
+        self._leave_alone = leave_alone
         self._memory_due = False  # guarded by the manager's lock
 
     # --- time -----------------------------------------------------------------------------------------------
@@ -73,27 +80,29 @@ class Watch:
     def _check_running(self, worker: Worker, running: Lease) -> float | None:
         """Act if a limit of the running task is reached; when to look again."""
         options = running.task.options
+        item = worker.words[ITEM]  # before the time is read: that is this item's or a later one's
         began = worker.running_since()
         if worker.running() is not running:
             return monotonic()  # it has just moved on
-        now = monotonic()
-        if options.timeout is not None and now >= began + options.timeout:
-            self._time_out(worker, running, options.timeout)
-            return None
-        if options.soft_timeout is not None and now >= began + options.soft_timeout:
-            if worker.words[SOFT] != running.number:
-                worker.words[SOFT] = running.number
-                worker.signal(SOFT_SIGNAL)
-            return None if options.timeout is None else began + options.timeout
-        limits = [limit for limit in (options.timeout, options.soft_timeout) if limit is not None]
-        return began + min(limits)
-
-    def _time_out(self, worker: Worker, running: Lease, timeout: float) -> None:
-        """Ask for the stack, then kill: many at once wait side by side."""
         if worker.kill_error is not None:
-            return
-        worker.sentenced = running.number, worker.words[ITEM]
-        worker.revoke()  # the signal may end what the task waits for: what is behind it is not to begin
+            return None
+        now = monotonic()
+        first = began + min(limit for limit in (options.timeout, options.soft_timeout) if limit is not None)
+        if now < first:
+            return first
+        if not self._leave_alone(worker, running, item):
+            return now + _MOMENT
+        if options.timeout is not None and now >= began + options.timeout:
+            self._time_out(worker, running, item, options.timeout)
+            return None
+        if worker.words[SOFT] != running.number:
+            worker.words[SOFT] = running.number
+            worker.signal(SOFT_SIGNAL)
+        return None if options.timeout is None else began + options.timeout
+
+    def _time_out(self, worker: Worker, running: Lease, item: int, timeout: float) -> None:
+        """Ask for the stack, then kill: many at once wait side by side."""
+        worker.sentenced = running.number, item
         worker.kill_error = TaskTimeout(task=running.task.name(), timeout=timeout, pid=worker.pid or 0)
         assert worker.block is not None
         worker.block.clear_log()

@@ -262,6 +262,10 @@ class Worker:
             return running & LOW >= number
         return bool(self.words[ITEM] >= self.leases[number].task.index(task))
 
+    def holds_behind(self, lease: Lease, item: int) -> bool:
+        """Whether there is anything behind that item for it to begin. With the lock."""
+        return item + 1 < lease.task.size() or next(reversed(self.leases)) > lease.number
+
     def running_since(self) -> float:
         """When that began: seconds of time.monotonic(). Read `running` first."""
         return float(self.words[STARTED]) / 1e9

@@ -163,3 +163,14 @@ def test_a_run_that_is_over_meanwhile_is_whole(worker: Worker) -> None:
     end(worker)
     assert worker.reclaim() == []
     assert run.size() == 2
+
+
+def test_what_there_is_behind(worker: Worker) -> None:
+    lease(worker, Items([0, 1]), Call())
+    first, second = worker.leases[1], worker.leases[2]
+    assert worker.holds_behind(first, 0)
+    assert worker.holds_behind(first, 1)
+    assert not worker.holds_behind(second, 0)
+    worker.drop(second)
+    assert worker.holds_behind(first, 0)
+    assert not worker.holds_behind(first, 1)
