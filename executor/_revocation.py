@@ -76,6 +76,8 @@ class Revocation:
             engine.settle_unsent(worker, unsent)
         with engine.lock:
             self.revoke(worker, but_first=True)  # or what takes long to arrive would be sent to and fro for ever
+            if worker.is_leaving_run():
+                self.mind_progress(worker)
 
     def revoke(self, worker: Worker, *, but_first: bool = False) -> None:
         """Write what is not to begin any more; a moment later it is taken back. With the lock; any thread."""

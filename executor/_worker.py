@@ -326,6 +326,8 @@ class Worker:
             item = 1
         lease = self.leases.get(running)
         self.cut = (running, item) if lease is not None and item < lease.task.size() else None
+        if self.cut is not None and self.is_leaving_run():
+            self.cut = None
         numbers = [number for number in self.leases if number > begun]
         if not numbers and self.cut is None:
             return False
@@ -338,6 +340,13 @@ class Worker:
         if self.cut is not None:
             self.words[CUT] = running << 32 | item
         return True
+
+    def is_leaving_run(self) -> bool:
+        """Whether it is still in a run whose rest was cut off, and whose other outcomes have come: before it has seen
+        that cut there must not be another.
+        """
+        number = self.words[CUT] >> 32
+        return number > 0 and number == self.words[RUNNING] and number not in self.leases
 
     def reclaim(self) -> list[Task]:
         """A millisecond after `revoke`: what can no longer begin, in its order."""

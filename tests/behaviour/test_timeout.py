@@ -156,7 +156,7 @@ def test_it_pickles_with_its_facts() -> None:
 
 
 def test_a_soft_limit_lets_the_task_clean_up(start_method: str, gate: Gate) -> None:
-    with ProcessPoolExecutor(1, mp_context=start_method, soft_timeout=SHORT) as pool:
+    with ProcessPoolExecutor(1, start_method, *IMPORTS, soft_timeout=SHORT) as pool:
         pid = pool.submit(os.getpid).result(HANG)
         assert pool.submit(limits.clean_up_on_soft_timeout, gate).result(HANG) == "in time"
         assert [note for _, note in gate.arrivals()] == ["cleaned up"]
@@ -164,7 +164,7 @@ def test_a_soft_limit_lets_the_task_clean_up(start_method: str, gate: Gate) -> N
 
 
 def test_a_soft_limit_that_nobody_catches_fails_the_task_and_keeps_the_worker(gate: Gate) -> None:
-    with ProcessPoolExecutor(1) as pool:
+    with ProcessPoolExecutor(1, None, *IMPORTS) as pool:
         pid = pool.submit(os.getpid).result(HANG)
         error = pool.options(soft_timeout=SHORT).submit(limits.arrive_and_hang, gate).exception(HANG)
         assert isinstance(error, SoftTimeout)
@@ -174,7 +174,7 @@ def test_a_soft_limit_that_nobody_catches_fails_the_task_and_keeps_the_worker(ga
 
 
 def test_a_task_that_ignores_its_soft_limit_meets_the_hard_one(gate: Gate) -> None:
-    with ProcessPoolExecutor(1) as pool:
+    with ProcessPoolExecutor(1, None, *IMPORTS) as pool:
         limited = pool.options(soft_timeout=SHORT, timeout=3 * SHORT)
         error = limited.submit(limits.hang_without_end, gate).exception(HANG)
         assert isinstance(error, TaskTimeout)

@@ -165,6 +165,21 @@ def test_a_run_that_is_over_meanwhile_is_whole(worker: Worker) -> None:
     assert run.size() == 2
 
 
+def test_a_cut_stands_until_the_worker_has_left_that_run(worker: Worker) -> None:
+    """Or it would run what was cut off, which may have been given to it again."""
+    lease(worker, Items([0, 1, 2]))
+    assert worker.revoke(but_first=True)
+    (rest,) = worker.reclaim()
+    begin(worker, 1)
+    worker.drop(worker.leases[1])  # the outcome of its item has come
+    worker.leases[2] = Lease(2, rest, None, 0.0)
+    assert not worker.revoke(but_first=True)
+    assert worker.words[CUT] == 1 << 32 | 1
+    end(worker)
+    assert worker.revoke(but_first=True)
+    assert worker.words[CUT] == 2 << 32 | 1
+
+
 def test_what_there_is_behind(worker: Worker) -> None:
     lease(worker, Items([0, 1]), Call())
     first, second = worker.leases[1], worker.leases[2]
