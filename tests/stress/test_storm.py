@@ -1,4 +1,4 @@
-"""Short storms under every start method. The long ones run by hand: see storm.py and revocation.py."""
+"""Short storms under every start method. The long ones run by hand: see storm.py, revocation.py and delays.py."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from executor import WorkerLost
+from tests.stress import delays
 from tests.stress.journal import BEGAN, ENDED, SETTLED, Entry, forget, note, read
 from tests.stress.revocation import revocation
 from tests.stress.storm import Plan, Report, check_books, storm
@@ -39,6 +40,12 @@ def test_nor_where_workers_do_not_come_to_begin(start_method: str, retries: int,
     plan = Plan(tasks=4_000, every=0.1, retries=retries, method=start_method, hang=90, pause=0.02)
     report = revocation(plan, str(tmp_path))
     assert not report.problems, str(report)
+
+
+@pytest.mark.parametrize("kind", delays.KINDS)
+def test_nor_where_delays_fall_anywhere(kind: str, start_method: str, tmp_path: Path) -> None:
+    for seed in range(2):
+        assert not delays.problems(kind, seed, str(tmp_path), start_method)
 
 
 # The books themselves: what a storm would miss, if they were kept wrongly.
