@@ -12,7 +12,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
+import os
 import random
+import signal
 import sys
 import tempfile
 import threading
@@ -25,8 +27,8 @@ from typing import Any
 if __name__ == "__main__":  # started by hand: the folder of this file is on the path, its project is not
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from executor import ProcessPoolExecutor, TaskTimeout
-from tests.stress.journal import by_task, read
+from executor import ProcessPoolExecutor, TaskTimeout, WorkerLost
+from tests.stress.journal import BEGAN, by_task, note, read
 from tests.stress.work import answer, work
 
 PARENT = ("_worker.py", "_revocation.py", "_watch.py")
@@ -108,7 +110,28 @@ def run_calls(pool: ProcessPoolExecutor, journal: str, seconds: list[float], sou
     return {item for item, future in enumerate(futures) if future.cancelled()}
 
 
-KINDS = {"map": run_map, "timed map": run_timed_map, "calls": run_calls}
+def work_or_die(journal: str, item: int, seconds: float) -> int:
+    """As `work`, but for those that kill their worker."""
+    if seconds < 0:
+        note(journal, BEGAN, item)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return work(journal, item, seconds)
+
+
+def run_deaths(pool: ProcessPoolExecutor, journal: str, seconds: list[float], source: random.Random) -> set[int]:
+    """Items of a map in chunks, of which some kill their worker."""
+    doomed = set(source.sample(range(ITEMS), 6))
+    for item in doomed:
+        seconds[item] = -1.0
+    results = pool.map(
+        work_or_die, itertools.repeat(journal), range(ITEMS), seconds, chunksize=CHUNK, return_exceptions=True
+    )
+    for item, result in enumerate(results):
+        assert isinstance(result, WorkerLost) if item in doomed else result == answer(item), f"item {item}: {result!r}"
+    return set()
+
+
+KINDS = {"map": run_map, "timed map": run_timed_map, "calls": run_calls, "deaths": run_deaths}
 
 
 def problems(kind: str, seed: int, folder: str, method: str | None = None) -> list[str]:
