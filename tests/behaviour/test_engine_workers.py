@@ -209,7 +209,7 @@ def test_a_task_that_is_leased_but_not_begun_can_be_cancelled(gate: Gate) -> Non
 def test_a_task_that_its_worker_cannot_begin_can_be_cancelled(
     leader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_revocation, "_RECALL_WITHIN", 10 * HANG)  # who waits for it is told, and does not give up
+    monkeypatch.setattr(_revocation, "RECALL_WITHIN", 10 * HANG)  # who waits for it is told, and does not give up
     ran = new_gate(tmp_path)
     with ProcessPoolExecutor(1) as pool:
         pid = pool.submit(os.getpid).result(HANG)
