@@ -282,19 +282,20 @@ class Session:
         of_asyncio = inbox.beside()
         more = of_asyncio.pending if of_asyncio is not None else ()
         while True:
+            is_ready = ready()  # first: a callback is put before its future is done
             if pending:
                 inbox.run()
             if of_asyncio is not None and more:
                 of_asyncio.run()
-            if ready():
+            if is_ready:
                 return True
             inbox.loops.append(loop)
             try:
                 loop.wait(lambda: bool(pending) or bool(more) or ready(), deadline, waiters, inbox.waiters)
             finally:
                 inbox.loops.remove(loop)
-            if not pending and not more:
-                return ready()
+            if not pending and not more and not ready():
+                return False
 
     def wait_until_done(self) -> None:
         """Wait until nothing of this session is outstanding and its callbacks have run.
