@@ -549,5 +549,7 @@ def _fetch(
     finally:
         for future in futures:
             future.cancel()
-        if bar is not None:
+        if bar is not None and futures:
             bar.close()
+        elif bar is not None:
+            bar.finish()

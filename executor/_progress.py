@@ -186,6 +186,16 @@ class ProgressBar:
         with self._session.lock:
             self.expect(self._done + len(self._futures))
 
+    def finish(self) -> None:
+        """All results are out: close it, or leave that to who counts the last, which may be done and not counted yet.
+        Without the lock.
+        """
+        self.expect_no_more()
+        with self._session.lock:
+            counted = not self._futures
+        if counted:
+            self.close()
+
     # --- futures --------------------------------------------------------------------------------------------
 
     def watched(self, submit: Callable[..., Future[Any]]) -> Callable[..., Future[Any]]:
@@ -205,3 +215,6 @@ class ProgressBar:
         with self._session.lock:
             self._futures.discard(future)
             self.count(future, failed)
+            is_last = self._done == self._expected
+        if is_last:
+            self.close()  # the loop may have gone to sleep by now

@@ -48,8 +48,9 @@ class UnorderedResults:
 
     def __next__(self) -> Any:
         if not self._open:
-            if self._bar is not None:
-                self._bar.close()
+            bar, self._bar = self._bar, None
+            if bar is not None:
+                bar.finish()
             raise StopIteration
         collector = self._collector
         session = self._submitter._executor._session

@@ -182,7 +182,7 @@ def test_options_and_a_class_with_a_submit_of_its_own(screen: Screen) -> None:
 
     with Own(1) as pool:
         assert list(pool.map(tasks.square, range(5), progress="own")) == [0, 1, 4, 9, 16]
-        screen.shows("own: 100%|##########| 5/5 [" if " 5/5 [" not in screen.text else " 5/5 [")
+        screen.shows(" 5/5 [")
         assert list(pool.options(retries=1).map(tasks.square, range(7), progress="options"))[-1] == 36
         assert set(pool.options(retries=1).map_unordered(tasks.square, range(8), progress="more")) >= {49}
     assert " 7/7 [" in screen.text
