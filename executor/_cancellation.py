@@ -5,9 +5,9 @@ from __future__ import annotations
 from time import monotonic
 
 from ._losses import Stopped
-from ._revocation import PAUSE, RECALL_WITHIN
+from ._revocation import RECALL_WITHIN
 from ._status import ITEM
-from ._worker import WorkerState
+from ._worker import PAUSE, WorkerState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from functools import partial
 from time import monotonic
 
 from ._status import SENT
-from ._worker import Worker, WorkerState
+from ._worker import PAUSE, Worker, WorkerState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from ._task import Task
     from ._worker import Lease
 
-__all__ = ["PAUSE", "RECALL_WITHIN", "Revocation"]
+__all__ = ["RECALL_WITHIN", "Revocation"]
 
 _STUCK_AFTER = 0.003  # seconds after which the leases behind a running task are taken back
-PAUSE = 0.001  # seconds; longer than any store buffer holds a write
 RECALL_WITHIN = 1.0  # seconds; not reached unless the loop's thread gets no time
 
 

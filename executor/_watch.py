@@ -11,7 +11,7 @@ from time import monotonic
 
 from ._errors import MemoryQuotaExceeded, TaskTimeout
 from ._status import ITEM, SOFT
-from ._worker import Worker, WorkerState
+from ._worker import PAUSE, Worker, WorkerState
 from ._worker_main import DUMP_SIGNAL, SOFT_SIGNAL
 
 TYPE_CHECKING = False
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Watch"]
 
-_MOMENT = 0.001  # seconds until one looks again at what is about to be left alone
 _MEMORY_EVERY = 0.05  # seconds between two readings of the workers' memory
 _DUMP_WITHIN = 0.2  # seconds that a worker has to write its stack before it is killed
 _DUMP_WITHIN_AT_MOST = 2.0  # where it could run all the while, and was perhaps given no core
@@ -91,7 +90,7 @@ class Watch:
         if now < first:
             return first
         if not self._leave_alone(worker, running, item):
-            return now + _MOMENT
+            return now + PAUSE
         if options.timeout is not None and now >= began + options.timeout:
             self._time_out(worker, running, item, options.timeout)
             return None

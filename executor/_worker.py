@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from ._resources import Held
     from ._task import Task
 
-__all__ = ["HoldingLease", "Lease", "Worker", "WorkerState"]
+__all__ = ["PAUSE", "HoldingLease", "Lease", "Worker", "WorkerState"]
+
+PAUSE = 0.001  # seconds between `Worker.revoke` and `Worker.reclaim`; longer than any store buffer holds a write
 
 
 class WorkerState(enum.IntEnum):

@@ -145,7 +145,7 @@ def problems(kind: str, seed: int, folder: str, method: str | None = None) -> li
     ):
         try:
             stopped = KINDS[kind](pool, journal, seconds, source)
-        except Exception as error:  # whatever it is: the journal has more to tell
+        except Exception as error:  # whatever it is
             return [repr(error)]
     found = []
     histories = by_task(read(journal))
