@@ -34,7 +34,7 @@ _MOST_BYTES = 256 * 1024 * 1024  # all files together
 class File:
     """One that has its pages: it is written through a mapping that stays, several times as fast as by system calls."""
 
-    __slots__ = ("_mapping", "fd", "sent_at", "size")
+    __slots__ = ("__weakref__", "_mapping", "fd", "sent_at", "size")
 
     def __init__(self, fd: int, size: int) -> None:
         self.fd = own(fd)
@@ -47,6 +47,7 @@ class File:
             write(self.fd, part, offset)
             return
         if self._mapping is None:
+            on_fork_in_child(self)
             self._mapping = mmap.mmap(self.fd, self.size, flags=_ALL_PAGES_AT_ONCE)
         copy_into(self._mapping, offset, memoryview(part).cast("B"))
 
@@ -66,6 +67,10 @@ class File:
 
     def close(self) -> None:
         os.close(self.detach())
+
+    def after_fork_in_child(self) -> None:
+        """The descriptor is closed here already; a mapping that stayed would keep the memory."""
+        self._mapping = None
 
 
 class Depot:
@@ -103,13 +108,16 @@ class Depot:
                 self._files.pop(0).close()
         return lent
 
-    def withdraw(self, lent: int) -> None:
-        """Keep the file no longer that this descriptor is of: nothing else is to be written into it."""
+    def withdraw(self, lent: int) -> File | None:
+        """Keep the file no longer that this descriptor is of: nothing else is to be written into it. What is returned
+        is its mapping's owner: to give up a mapping takes long, and is the caller's to time.
+        """
         with self._lock:
             for place, file in enumerate(self._files):
                 if os.path.sameopenfile(file.fd, lent):
-                    self._files.pop(place).close()
-                    return
+                    os.close(disown(file.fd))
+                    return self._files.pop(place)
+        return None
 
     def release(self, unused_for: float = 0.0) -> None:
         """Give the files back to the system that were last used so many seconds ago, or longer."""
@@ -118,7 +126,7 @@ class Depot:
                 self._files.pop(0).close()
 
     def after_fork_in_child(self) -> None:
-        """The files are the parent's, and closed here already; their mappings go with the objects."""
+        """The files are the parent's."""
         self._lock = threading.Lock()
         self._files = []
 

@@ -85,14 +85,23 @@ def encode(obj: object, *, main_by_value: bool | None = None, by_value: str = "a
         data = pickle.dumps(obj, 5)
         return data if len(data) < SEGMENT_MIN else _pack(data, [], [], None)
     buffers: list[pickle.PickleBuffer] = []
+    fds: list[int] = []
+    descriptors = sys.modules.get("executor._shareable_descriptors")  # there before any handle of `share`
     try:
-        data = pickle.dumps(obj, 5, buffer_callback=buffers.append)
+        if descriptors is None:
+            data = pickle.dumps(obj, 5, buffer_callback=buffers.append)
+        else:
+            data, fds = descriptors.dump_plain(obj, buffers.append)
     except (KeyboardInterrupt, RecursionError):
         raise
     except BaseException as plain:
         return _encode_slowly(obj, plain, main_by_value, by_value)
     if b"multiprocessing" in data or (main_by_value and b"__main__" in data):
+        for fd in fds:
+            os.close(fd)
         return _encode_slowly(obj, None, main_by_value, by_value)
+    if fds:
+        return _pack(data, buffers, fds, None)
     if buffers or len(data) >= SEGMENT_MIN:
         return _pack(data, buffers, [], lambda: pickle.dumps(obj, 5))
     return data
@@ -128,16 +137,6 @@ def decode_call(payload: bytes | tuple[bytes, bytes], fds: list[int] | None) -> 
 def _encode_slowly(
     obj: object, plain: BaseException | None, main_by_value: bool | None, by_value: str
 ) -> bytes | Parcel:
-    share = sys.modules.get("executor._share")
-    if share is not None and isinstance(plain, share.NotShareable):
-        try:
-            parcel = _encode_shared(obj, main_by_value)
-        except Exception as error:
-            plain = error
-        else:
-            if parcel is not None:
-                return parcel
-            plain = None  # it spoke of a handle, which is no obstacle
     with import_lock:
         from . import _pickler  # cloudpickle takes 50 ms to import
 
@@ -146,21 +145,6 @@ def _encode_slowly(
     if fds or buffers or len(data) >= SEGMENT_MIN:
         return _pack(data, buffers, fds, None)
     return data
-
-
-def _encode_shared(obj: object, main_by_value: bool | None) -> bytes | Parcel | None:
-    """Where `share`'s handles are all that pickle alone could not do, cloudpickle is not needed: None, or an error,
-    where it is.
-    """
-    with import_lock:
-        from . import _shareable
-
-    buffers: list[pickle.PickleBuffer] = []
-    data, fds = _shareable.dumps(obj, buffers.append)
-    if main_by_value and b"__main__" in data:
-        _shareable.close_all(fds)
-        return None
-    return _pack(data, buffers, fds, None)
 
 
 def _pack(

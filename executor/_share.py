@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Generic, Self, TypeVar
 
+    from ._depot import File
+
     T = TypeVar("T")
 else:
 
@@ -49,9 +51,11 @@ class Shared(Generic[T]):
     task uses it. Any thread may use it.
     """
 
-    def __init__(self, data: bytes, fd: int = -1) -> None:
+    def __init__(self, data: bytes, fd: int = -1, source: File | None = None) -> None:
+        """``source``: the file as it was written. Its mapping goes with the handle: to give it up takes long."""
         self._data = data
         self._fd = fd if fd < 0 else own(fd)
+        self._source = source
         self._owner = os.getpid()  # a forked child has closed the descriptor: its number may be another's there
         self._key = self._owner, next(_numbers)
         self._lock = threading.Lock()
@@ -70,7 +74,7 @@ class Shared(Generic[T]):
             if self._fd >= 0 and self._owner == os.getpid():
                 os.ftruncate(self._fd, os.fstat(self._fd).st_size + 1)
                 os.close(disown(self._fd))
-            self._fd = -1
+            self._fd, self._source = -1, None
 
     def _check_open(self) -> None:
         if self._closed:
@@ -110,11 +114,14 @@ def share(obj: T) -> Shared[T]:
     data = encode(obj, main_by_value=not main_is_importable())
     if not isinstance(data, Parcel):
         return Shared(data)
-    if pickle.loads(data.data)[1] is None or len(data.fds) != 1:
+    size = pickle.loads(data.data)[1]
+    if size is None or len(data.fds) != 1:
         data.close()
         raise NotShareable("An object that holds an open descriptor cannot be shared; it can be an argument itself.")
-    depot.withdraw(data.fds[0])  # it is to go with the handle
-    return Shared(data.data, data.fds[0])
+    fd = data.fds[0]
+    source = depot.withdraw(fd)  # it is to go with the handle
+    os.ftruncate(fd, size)  # it was perhaps written before, and larger
+    return Shared(data.data, fd, source)
 
 
 # In the worker

@@ -36,9 +36,7 @@ it ran.
 
 from __future__ import annotations
 
-import copyreg
 import os
-import pickle
 import socket
 import sys
 import types
@@ -53,21 +51,19 @@ from ._shareable_descriptors import (
     attach_own,
     close_all,
     collecting,
-    dump_collecting,
     providing,
     take,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import io
     from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
     from typing import Any
 
     Reducer = Callable[[Any], Any]
 
-__all__ = ["NotShareable", "attach", "close_all", "collecting", "dumps", "providing", "reducers", "take"]
+__all__ = ["NotShareable", "attach", "close_all", "collecting", "providing", "reducers", "take"]
 
 # multiprocessing registers these for Python 2's sake; every pickler knows better.
 _PICKLE_BY_THEMSELVES = (types.MethodType, types.MethodDescriptorType, types.WrapperDescriptorType, partial)
@@ -91,17 +87,6 @@ def reducers() -> dict[type, Reducer]:
         table[connection.Connection] = _reduce_connection
     table[socket.socket] = _reduce_socket
     return table
-
-
-def dumps(obj: object, buffer_callback: Callable[[pickle.PickleBuffer], object]) -> tuple[bytes, list[int]]:
-    """Pickle's own pickler with the `reducers`: the pickle, and the descriptors beside it (the caller's to close)."""
-
-    def make(file: io.BytesIO) -> pickle.Pickler:
-        pickler = pickle.Pickler(file, 5, buffer_callback=buffer_callback)
-        pickler.dispatch_table = copyreg.dispatch_table | reducers()
-        return pickler
-
-    return dump_collecting(make, obj)
 
 
 def _lock_types() -> Iterator[type]:

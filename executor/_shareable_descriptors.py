@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
 import threading
 from contextlib import contextmanager
+from multiprocessing import context
 from pickle import PicklingError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import pickle
     from collections.abc import Callable, Iterator
     from typing import Any
 
@@ -32,6 +33,7 @@ __all__ = [
     "close_all",
     "collecting",
     "dump_collecting",
+    "dump_plain",
     "providing",
     "take",
 ]
@@ -42,6 +44,7 @@ class NotShareable(PicklingError):
 
 
 _receiving = threading.local()
+_sending = threading.local()
 
 
 @contextmanager
@@ -50,8 +53,6 @@ def collecting() -> Iterator[list[int]]:
 
     The list and what is in it belong to the caller from the start, also when the block raises.
     """
-    from multiprocessing import context
-
     outgoing: Any = _Outgoing()
     previous: Any = context.get_spawning_popen()
     context.set_spawning_popen(outgoing)
@@ -71,6 +72,21 @@ def dump_collecting(make: Callable[[io.BytesIO], pickle.Pickler], obj: object) -
             close_all(fds)
             raise
     return file.getvalue(), list(fds)
+
+
+def dump_plain(obj: object, buffer_callback: Callable[[pickle.PickleBuffer], object]) -> tuple[bytes, list[int]]:
+    """As pickle alone does it: only classes that call `attach` themselves can bring descriptors, none of
+    multiprocessing's.
+    """
+    previous = getattr(_sending, "outgoing", None)
+    outgoing = _sending.outgoing = _Outgoing()
+    try:
+        return pickle.dumps(obj, 5, buffer_callback=buffer_callback), outgoing.descriptors
+    except BaseException:
+        close_all(outgoing.descriptors)
+        raise
+    finally:
+        _sending.outgoing = previous
 
 
 @contextmanager
@@ -172,9 +188,7 @@ class _Outgoing:
 
 
 def _current() -> _Outgoing:
-    from multiprocessing import context
-
-    outgoing: Any = context.get_spawning_popen()
+    outgoing: Any = context.get_spawning_popen() or getattr(_sending, "outgoing", None)
     if not isinstance(outgoing, _Outgoing):
         raise NotShareable("An open descriptor can only be pickled on its way to a worker or back.")
     return outgoing

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ import numpy
 import pytest
 
 import executor
-from executor import ProcessPoolExecutor, WorkerLost
+from executor import ProcessPoolExecutor, WorkerLost, _share
+from executor._depot import depot
+from executor._pickling import Parcel, decode_parcel, encode
 from tests import deaths, tasks
 from tests.support import HANG, ROOT, Gate, eventually
 
@@ -56,6 +58,11 @@ def overwrite(things: list[numpy.ndarray]) -> None:
 
 def segments_here(array: numpy.ndarray) -> int:
     return segments_of()
+
+
+def mapped_here(*args: object) -> int:
+    """How many mappings this process has of such files, those of which a descriptor is open counted twice."""
+    return Path("/proc/self/maps").read_text().count("executor-segment") + segments_of()
 
 
 def die_with(array: numpy.ndarray) -> None:
@@ -141,6 +148,34 @@ def test_it_is_copied_once_and_freed_with_the_handle() -> None:
         gc.collect()
         eventually(lambda: segments_of() == before)
         assert pool.submit(segments_here, array[:1]).result(HANG) == 0
+
+
+@pytest.fixture
+def written_before() -> Iterator[None]:
+    """There is a file in the depot, larger than what the test shares: it is written again, through a mapping."""
+    depot.release()
+    with ProcessPoolExecutor(1) as pool:
+        assert pool.submit(total, numpy.ones(2 * SIZE)).result(HANG) == 2 * SIZE
+        yield
+
+
+def test_a_file_that_was_written_before_goes_with_the_handle(written_before: None) -> None:
+    with executor.share(numpy.ones(SIZE)), ProcessPoolExecutor(1, mp_context="fork") as forked:
+        assert len(depot) == 0  # it was that file
+        assert mapped_here() > 0
+        assert forked.submit(mapped_here).result(HANG) == 0  # a mapping would be inherited, and keep the memory
+    assert mapped_here() == 0
+
+
+def test_a_mapping_of_it_is_kept_until_the_handle_is_closed(written_before: None) -> None:
+    with executor.share(numpy.ones(SIZE)) as shared:
+        parcel = encode(shared)
+        assert isinstance(parcel, Parcel)
+        assert decode_parcel(parcel.data, parcel.fds).sum() == SIZE  # as in a worker
+        _share.release_closed()
+        assert len(_share.kept) == 1
+    _share.release_closed()
+    assert not _share.kept
 
 
 def test_a_pending_task_keeps_it(gate: Gate) -> None:
