@@ -235,6 +235,28 @@ def test_a_script_without_a_guard_that_workers_import_gets_one_sentence(method: 
     assert run(program, "script", method, tmp_path) == UNGUARDED_MAIN
 
 
+SEEN = """\
+import sys
+def annotated(x: int):
+    pass
+
+SEEN = sorted((name, value) for name, value in globals().items() if name.startswith("__") and name != "__builtins__")
+PROGRAM = sys.argv[0]
+def seen():
+    return SEEN, PROGRAM, annotated.__annotations__, annotated.__module__, sys.modules["__main__"].__name__
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, mp_context=METHOD) as pool:
+        print(pool.submit(seen).result())
+"""
+
+
+def test_the_fork_server_imports_the_main_module_as_multiprocessing_does(tmp_path: Path) -> None:
+    by_multiprocessing, by_the_server = (run(SEEN, "script", method, tmp_path) for method in ("spawn", "forkserver"))
+    assert by_the_server == by_multiprocessing
+    assert "<class 'int'>" in by_the_server
+
+
 # --- in this process: what is sent, and what a worker makes of it -----------------------------------------------
 
 
