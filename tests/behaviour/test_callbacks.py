@@ -425,6 +425,21 @@ def test_what_is_seen_to_be_done_has_its_callback_due(pool: ProcessPoolExecutor,
         assert len(notes) == n + 1
 
 
+def test_who_sees_it_done_runs_its_callback_before_the_wait_ends(pool: ProcessPoolExecutor) -> None:
+    """Also where another thread has settled it between two steps of the wait."""
+    ran: list[str] = []
+    session = pool._session
+
+    def settled_just_now() -> bool:
+        if not ran:
+            with session.lock:
+                session.dispatcher.put(ran.append, "its callback")
+        return True
+
+    assert session.wait(settled_just_now, None, list)
+    assert ran == ["its callback"]
+
+
 def test_a_callback_finds_its_future_done(pool: ProcessPoolExecutor) -> None:
     seen: list[bool] = []
     futures: list[Any] = []
