@@ -126,10 +126,8 @@ class Engine:
                 return
         if worker is not None:
             self.feed(worker)
-            if not self.backlog:
-                return
             with self.lock:
-                grow = self._grows()
+                grow = bool(self.backlog) and self._grows()
         if grow:
             self.loop.call_soon(supervisor.start_needed)
         elif worker is None:
@@ -197,6 +195,7 @@ class Engine:
     def feed(self, worker: Worker) -> None:
         """Lease to the worker what fits its window. Any thread, without the lock."""
         with self.lock:
+            self.hungry.pop(worker.id, None)  # now, not later: what comes about meanwhile makes it hungry again
             if worker.feeding:
                 return  # that thread goes on until nothing fits
             leases = self._lease(worker)
@@ -215,6 +214,7 @@ class Engine:
                 with self.lock:
                     self._take_back(worker, [lease for lease in leases if lease.number in worker.leases])
                     worker.feeding = False
+                    self.on_free(worker)
                 raise
 
     def _lease(self, worker: Worker) -> list[Lease]:
@@ -583,11 +583,9 @@ class Engine:
             with self.lock:
                 if not self.backlog:  # what is submitted from here on finds the idle ones, or the busy ones come again
                     self.hungry.clear()
-                    break
-            worker = next(reversed(self.hungry.values()))
-            self.feed(worker)
-            with self.lock:
-                self.hungry.pop(worker.id, None)
+                hungry = next(reversed(self.hungry.values()), None)
+            if hungry is not None:
+                self.feed(hungry)
         if self.loop.polling:
             if self._resolved or any(session.has_orphaned_callbacks() for session in list(self.sessions)):
                 self.loop.hand_back()
