@@ -110,7 +110,8 @@ class Revocation:
         engine = self._engine
 
         def settled() -> bool:
-            return task.lease is None or worker.has_begun(task) or not task.is_open()
+            with engine.lock:
+                return task.lease is None or worker.has_begun(task) or not task.is_open()
 
         with engine.lock:
             if settled():

@@ -57,6 +57,24 @@ def test_the_backlog(unguarded: set[str], options: dict[str, Any], start_method:
     assert unguarded == set()
 
 
+def test_whether_a_task_that_is_to_be_cancelled_has_begun(monkeypatch: pytest.MonkeyPatch, start_method: str) -> None:
+    """It may come back, and be dropped, in the midst of the question."""
+    asked: list[bool] = []
+    has_begun = Worker.has_begun
+
+    def guarded(worker: Worker, task: Any) -> bool:
+        asked.append(pool._session.engine.lock._is_owned())  # type: ignore[attr-defined]
+        return has_begun(worker, task)
+
+    monkeypatch.setattr(Worker, "has_begun", guarded)
+    with ProcessPoolExecutor(1, mp_context=start_method) as pool:
+        while len(asked) < 20:
+            futures = [pool.submit(tasks.square, x) for x in range(300)]
+            for future in futures:
+                future.cancel()
+    assert all(asked)
+
+
 def test_what_makes_a_worker_hungry_while_it_is_fed(start_method: str) -> None:
     """Tokens come free just after a look at them."""
     with ProcessPoolExecutor(1, mp_context=start_method, resources={"token": 1}) as pool:
