@@ -23,16 +23,14 @@ def unguarded(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """
     places: set[str] = set()
 
-    def guarded(name: str) -> property:
-        def get(engine: Any) -> Any:
-            if not engine.lock._is_owned():
-                frame = sys._getframe(1)
-                places.add(f"{name} in {frame.f_code.co_qualname}, line {frame.f_lineno}")
-            return vars(engine)[name]
+    def get(engine: Any) -> Any:
+        if not engine.lock._is_owned():
+            frame = sys._getframe(1)
+            places.add(f"{frame.f_code.co_qualname}, line {frame.f_lineno}")
+        return vars(engine)["backlog"]
 
-        return property(get, lambda engine, value: vars(engine).update({name: value}))
-
-    monkeypatch.setattr(Engine, "backlog", guarded("backlog"), raising=False)
+    guarded = property(get, lambda engine, backlog: vars(engine).update(backlog=backlog))
+    monkeypatch.setattr(Engine, "backlog", guarded, raising=False)
     return places
 
 

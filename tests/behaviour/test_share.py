@@ -60,7 +60,7 @@ def segments_here(array: numpy.ndarray) -> int:
     return segments_of()
 
 
-def mapped_here(*args: object) -> int:
+def mapped_here() -> int:
     """How many mappings this process has of such files, those of which a descriptor is open counted twice."""
     return Path("/proc/self/maps").read_text().count("executor-segment") + segments_of()
 
