@@ -97,8 +97,8 @@ def encode(obj: object, *, main_by_value: bool | None = None, by_value: str = "a
     except BaseException as plain:
         return _encode_slowly(obj, plain, main_by_value, by_value)
     if b"multiprocessing" in data or (main_by_value and b"__main__" in data):
-        for fd in fds:
-            os.close(fd)
+        if descriptors is not None:
+            descriptors.close_all(fds)
         return _encode_slowly(obj, None, main_by_value, by_value)
     if fds:
         return _pack(data, buffers, fds, None)

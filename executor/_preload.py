@@ -36,7 +36,6 @@ def _load() -> None:
         data = pickle.loads(bytes.fromhex(main))
         path = data.get("init_main_from_path", "")
         if path.endswith(".py") and os.path.isfile(path):
-            spawn.old_main_modules.append(sys.modules["__main__"])
             _import_script(path)
         else:
             spawn.prepare(data)
@@ -56,8 +55,11 @@ def _import_script(path: str) -> None:
     """As `multiprocessing.spawn` does it, but for its way to the code: that imports pkgutil, and this typing, which is
     a fifteenth of a cold start.
     """
+    from multiprocessing import spawn
+
     with io.open_code(path) as file:
         code = compile(file.read(), path, "exec", dont_inherit=True)
+    spawn.old_main_modules.append(sys.modules["__main__"])
     module = types.ModuleType("__mp_main__")
     run: Any = runpy._run_module_code  # type: ignore[attr-defined]  # not in typeshed
     module.__dict__.update(run(code, None, "__mp_main__", pkg_name="", script_name=path))
